@@ -1,0 +1,79 @@
+/* config.h: what a model is: an architecture described as data, and its weights by role.
+ *
+ * A new architecture is a row of the table in architectures.c (what differs: norms, positions, activation, biases,
+ * tying, scaling; and the names its tensors go by), not a loader. Roles are ours; names are the files'. */
+#ifndef LM_CONFIG_H
+#define LM_CONFIG_H
+
+#include "files.h"
+
+typedef enum lm_norm { LM_RMS_NORM, LM_LAYER_NORM } lm_norm;
+typedef enum lm_positions { LM_ROPE, LM_LEARNED_POSITIONS } lm_positions;
+typedef enum lm_activation { LM_SWIGLU, LM_GELU_NEW } lm_activation;
+
+enum { LM_MAX_LAYERS = 512 };
+
+typedef struct lm_config {
+    char architecture[32]; /* Hugging Face's model_type: "llama", "gpt_neo" */
+    size_t vocabulary, hidden, intermediate, layers, heads, kv_heads, head_size, context;
+    lm_norm norm;
+    lm_positions positions;
+    lm_activation activation;
+    double norm_epsilon, rope_theta;
+    double attention_scale; /* 1/sqrt(head_size), or 1 for gpt_neo */
+    bool tied;              /* the output head is the embedding */
+    size_t window[LM_MAX_LAYERS]; /* keys a query may see, itself included; 0: all before it */
+    int64_t bos, eos;       /* -1: none. From config.json / generation_config.json / GGUF */
+} lm_config;
+
+typedef enum lm_role {
+    LM_EMBEDDING, LM_POSITION_EMBEDDING, LM_FINAL_NORM, LM_FINAL_NORM_BIAS, LM_HEAD, /* whole model */
+    LM_ATTENTION_NORM, LM_ATTENTION_NORM_BIAS, LM_QUERY, LM_KEY, LM_VALUE, LM_OUTPUT,  /* a layer */
+    LM_QUERY_BIAS, LM_KEY_BIAS, LM_VALUE_BIAS, LM_OUTPUT_BIAS,
+    LM_FEED_NORM, LM_FEED_NORM_BIAS, LM_GATE, LM_UP, LM_DOWN, LM_UP_BIAS, LM_DOWN_BIAS,
+    LM_ROLE_COUNT
+} lm_role;
+
+/* Expected shape of a role under a config: rank 0 when this architecture has no such tensor. Matrices are
+ * [outputs][inputs]. LM_UP / LM_DOWN are also gpt_neo's c_fc / c_proj (no LM_GATE there). */
+void lm_role_shape(const lm_config *config, lm_role role, unsigned *rank, size_t shape[2]);
+bool lm_role_per_layer(lm_role role);
+/* The Hugging Face name ("model.layers.3.self_attn.q_proj.weight"), as files and PEFT adapters use it. */
+void lm_role_name(const lm_config *config, lm_role role, size_t layer, char *out, size_t size);
+/* The module part for PEFT target_modules: "q_proj" .. "down_proj", "c_fc"; NULL for what is not a linear layer. */
+const char *lm_role_module(const lm_config *config, lm_role role);
+
+/* config.json's text to a config and back. Unknown model_type, or a key that would change results and is not
+ * understood (rope_scaling, attention_bias, another activation): refused by name. */
+temper_status lm_config_parse(const char *json, size_t length, lm_config *out, temper_error *error);
+/* A config.json that transformers reads; caller frees. */
+char *lm_config_write(const lm_config *config, lm_dtype dtype);
+
+/* A model's weights: a config and a tensor for each role that it has, each of the right shape. From a Hugging
+ * Face folder (model.safetensors, or shards with model.safetensors.index.json) or a .gguf file. */
+typedef struct lm_checkpoint lm_checkpoint;
+temper_status lm_checkpoint_open(const lm_file_set *files, lm_checkpoint **out, temper_error *error);
+const lm_config *lm_checkpoint_config(const lm_checkpoint *self);
+/* Reads the whole tensor as f32, row-major (rows of Q and K in Hugging Face's order, GGUF's permutation undone). */
+temper_status lm_checkpoint_read(const lm_checkpoint *self, lm_role role, size_t layer, float *out, temper_error *error);
+void lm_checkpoint_close(lm_checkpoint *self);
+
+/* A PEFT LoRA adapter: adapter_config.json + adapter_model.safetensors. */
+typedef struct lm_adapter_config {
+    size_t rank;
+    double alpha;
+    bool rank_stabilised;            /* use_rslora: scale = alpha / sqrt(r), else alpha / r */
+    bool targets[LM_ROLE_COUNT];     /* by role */
+} lm_adapter_config;
+typedef struct lm_adapter_file lm_adapter_file;
+/* Checks every tensor against the base's config. */
+temper_status lm_adapter_open(const lm_file_set *files, const lm_config *base, lm_adapter_file **out, temper_error *error);
+const lm_adapter_config *lm_adapter_file_config(const lm_adapter_file *self);
+/* a: [rank][inputs], b: [outputs][rank], f32; false when this layer's role has no adapter. */
+bool lm_adapter_read(const lm_adapter_file *self, lm_role role, size_t layer, float *a, float *b);
+void lm_adapter_close(lm_adapter_file *self);
+/* The names PEFT gives: "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight" (which: 'A' or 'B'). */
+void lm_adapter_name(const lm_config *base, lm_role role, size_t layer, char which, char *out, size_t size);
+char *lm_adapter_config_write(const lm_config *base, const lm_adapter_config *adapter, const char *base_name);
+
+#endif

@@ -1,0 +1,51 @@
+/* tokenizer.h: text to token ids and back, as the model's own files say.
+ *
+ * Invariant: decode(encode(x)) = x for any valid UTF-8 x (byte-level BPE and byte vocabularies: for any bytes).
+ * Special tokens are recognised only where the caller allows it: in user content "<|im_end|>" is text. */
+#ifndef LM_TOKENIZER_H
+#define LM_TOKENIZER_H
+
+#include "../files/files.h"
+
+typedef struct lm_tokenizer lm_tokenizer;
+
+/* From a model's files, in this order: a .gguf's vocabulary (model "llama": SentencePiece-style by scores with byte
+ * fallback; "gpt2": byte-level BPE), tokenizer.json (byte-level BPE of the GPT-2 kind and the byte vocabulary of the
+ * builtin model), vocab.json + merges.txt. Anything else is refused naming the part not understood.
+ * The byte vocabulary: tokenizer.json of type BPE with 256 byte-level symbols and no merges, plus added tokens. */
+temper_status lm_tokenizer_open(const lm_file_set *files, lm_tokenizer **out, temper_error *error);
+void lm_tokenizer_close(lm_tokenizer *self);
+size_t lm_tokenizer_size(const lm_tokenizer *self);
+int32_t lm_tokenizer_bos(const lm_tokenizer *self); /* -1: none */
+int32_t lm_tokenizer_eos(const lm_tokenizer *self); /* -1: none; generation_config.json and config.json may name more: see lm_model */
+bool lm_tokenizer_adds_bos(const lm_tokenizer *self); /* is BOS put before raw text? */
+/* Id of an added/special token by its text, -1 when there is none. */
+int32_t lm_tokenizer_special(const lm_tokenizer *self, const char *text, size_t length);
+
+/* One token of an encoding: which bytes of the text it covers. */
+typedef struct lm_token {
+    int32_t id;
+    uint32_t start, end; /* byte offsets into the text; start == end for one that covers none (a dummy prefix) */
+} lm_token;
+
+typedef struct lm_tokens {
+    lm_token *items; /* malloc'ed; lm_tokens_free */
+    size_t count;
+} lm_tokens;
+void lm_tokens_free(lm_tokens *tokens);
+
+/* Encodes. `special_allowed` is NULL (special tokens are text everywhere) or has `length` bytes: a special token is
+ * recognised where all its bytes have a nonzero flag. No BOS is added. Text over 1 GiB or invalid UTF-8 for a
+ * tokenizer that needs it: TEMPER_INVALID with the byte offset. Thread-safe on one tokenizer. */
+temper_status lm_tokenizer_encode(const lm_tokenizer *self, const char *text, size_t length,
+                                  const uint8_t *special_allowed, lm_tokens *out, temper_error *error);
+
+/* The bytes of one token, as they stand in a text (may be part of a UTF-8 character). Special tokens give their text. */
+const char *lm_tokenizer_bytes(const lm_tokenizer *self, int32_t id, size_t *length);
+bool lm_tokenizer_is_special(const lm_tokenizer *self, int32_t id);
+/* Decodes ids to bytes (malloc'ed, 0-terminated; *length without it). Special tokens are left out when
+ * skip_special. A SentencePiece leading-space marker at the very beginning is dropped when `at_start`. */
+temper_status lm_tokenizer_decode(const lm_tokenizer *self, const int32_t *ids, size_t count, bool skip_special,
+                                  bool at_start, char **text, size_t *length, temper_error *error);
+
+#endif
