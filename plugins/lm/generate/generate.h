@@ -1,0 +1,57 @@
+/* generate.h: tokens out of a model, and log-probabilities of given ones.
+ *
+ * Invariant: a request's result depends on the model, the profile and the request (its seed included) alone: not on
+ * its neighbours in the batch, the number of slots or the threads. Finished sequences leave, waiting ones enter. */
+#ifndef LM_GENERATE_H
+#define LM_GENERATE_H
+
+#include "../model/model.h"
+#include "../tokenizer/tokenizer.h"
+
+typedef struct lm_sampling {
+    double temperature; /* 0: greedy (argmax, lowest id on ties) */
+    uint32_t top_k;     /* 0: all */
+    double top_p;       /* 1: all. Applied after temperature and top_k; the smallest set whose mass reaches top_p */
+} lm_sampling;
+
+typedef struct lm_request {
+    const int32_t *prompt;
+    size_t prompt_count; /* at least 1 */
+    size_t max_tokens;   /* also bounded by the context */
+    lm_sampling sampling;
+    uint64_t key;        /* Philox key: draw i of the request is temper_random_unit(key, stream, i) */
+    uint64_t stream;
+    const int32_t *stop; /* ids that end the answer (not part of it) */
+    size_t stop_count;
+} lm_request;
+
+typedef enum lm_finish { LM_FINISH_STOP, LM_FINISH_LENGTH } lm_finish;
+typedef struct lm_answer {
+    int32_t *ids; /* malloc'ed, without the stop token */
+    size_t count;
+    double logprob; /* sum of the log-probabilities of ids and the stop token, untempered */
+    lm_finish finish;
+} lm_answer;
+
+/* Called after each decoding step with the number of tokens generated so far; returning nonzero cancels. */
+typedef int lm_progress(void *context, size_t finished, size_t tokens);
+
+/* Answers[count], each freed by the caller (free(ids)). `slots`: sequences decoded together (0: chosen from memory). */
+temper_status lm_generate(const lm_context *context, const lm_model *model, const lm_request *requests, size_t count,
+                          size_t slots, lm_progress *progress, void *progress_context, lm_answer *answers,
+                          temper_error *error);
+
+/* One token at a time for a person: calls `token` as each is sampled; nonzero ends. Continues `cache`. */
+typedef int lm_on_token(void *context, int32_t id);
+
+/* Log-probability (natural, untempered) of ids[i] given ids[0..i) for i in 1..count-1: logprobs[i]; logprobs[0] = 0.
+ * The vocabulary product is made in chunks of rows. */
+typedef struct lm_scored {
+    const int32_t *ids;
+    size_t count;
+    float *logprobs; /* [count], the caller's */
+} lm_scored;
+temper_status lm_score(const lm_context *context, const lm_model *model, const lm_scored *sequences, size_t count,
+                       lm_progress *progress, void *progress_context, temper_error *error);
+
+#endif
