@@ -26,7 +26,10 @@ typedef struct lm_model {
 
 /* Loads a checkpoint, and the adapter when the file set has one (base under "base/"). */
 temper_status lm_model_open(const lm_context *context, const lm_file_set *files, lm_model **out, temper_error *error);
-/* Random weights: normal(0, std) from Philox(key; role, layer, index) by Box-Muller with temper/math.h; norms 1,
+/* The same, but every linear layer keeps its values (lm_linear.w) beside the packed form: training starts here. */
+temper_status lm_model_open_training(const lm_context *context, const lm_file_set *files, lm_model **out,
+                                     temper_error *error);
+/* Random weights, all values kept: normal(0, std) from Philox(key; role, layer, index) by Box-Muller with temper/math.h; norms 1,
  * biases 0; output and down projections scaled by 1/sqrt(2 layers). */
 temper_status lm_model_init(const lm_context *context, const lm_config *config, uint64_t key, double std,
                             lm_model **out, temper_error *error);
