@@ -58,8 +58,9 @@ static void finish(lm_dialogue *out, size_t limit) {
 
 /* Renders and encodes, with special tokens where the template wrote them; BOS first when the template left it out. */
 static temper_status encode_messages(const lm_tokenizer *tokenizer, const lm_template *chat,
-                                     const lm_message *messages, size_t count, bool prompt, lm_rendering *rendering,
-                                     lm_tokens *tokens, lm_dialogue *out, temper_error *error) {
+                                     const lm_message *messages, size_t count, bool prompt,
+                                     lm_rendering *rendering, lm_tokens *tokens, lm_dialogue *out,
+                                     temper_error *error) {
     bool failed = false;
     uint8_t *special = NULL;
     char *bos = special_text(tokenizer, lm_tokenizer_bos(tokenizer), &failed);
@@ -75,7 +76,8 @@ static temper_status encode_messages(const lm_tokenizer *tokenizer, const lm_tem
     }
     special = malloc(rendering->length + 1);
     if (special == NULL) {
-        status = temper_fail(error, TEMPER_NO_MEMORY, "no memory for %zu bytes of conversation", rendering->length);
+        status = temper_fail(error, TEMPER_NO_MEMORY, "no memory for %zu bytes of conversation",
+                             rendering->length);
         goto out;
     }
     for (size_t i = 0; i < rendering->length; i++) {
@@ -90,7 +92,8 @@ static temper_status encode_messages(const lm_tokenizer *tokenizer, const lm_tem
         goto out;
     }
     int32_t first = lm_tokenizer_bos(tokenizer);
-    if (first >= 0 && lm_tokenizer_adds_bos(tokenizer) && (tokens->count == 0 || tokens->items[0].id != first)) {
+    if (first >= 0 && lm_tokenizer_adds_bos(tokenizer) &&
+        (tokens->count == 0 || tokens->items[0].id != first)) {
         push(out, first, false);
     }
 out:
@@ -103,7 +106,8 @@ out:
 /* Is there a byte of a chosen assistant message in [start, end)? */
 static bool holds_content(const lm_rendering *rendering, size_t start, size_t end, uint32_t only) {
     for (size_t i = start; i < end; i++) {
-        if (rendering->author[i] == LM_BY_ASSISTANT && (only == UINT32_MAX || rendering->message[i] == only)) {
+        if (rendering->author[i] == LM_BY_ASSISTANT &&
+            (only == UINT32_MAX || rendering->message[i] == only)) {
             return true;
         }
     }
@@ -122,8 +126,8 @@ static bool holds_message(const lm_rendering *rendering, size_t start, size_t en
 /* Marks content tokens, then looks for the end token: the first special one that the template wrote before another
  * message's bytes begin. What stands between content and end token (a template's newline) is trained with it, since
  * the model has to write it to get there. */
-static void mark(const lm_tokenizer *tokenizer, const lm_rendering *rendering, const lm_tokens *tokens, size_t first,
-                 uint32_t only, lm_dialogue *out) {
+static void mark(const lm_tokenizer *tokenizer, const lm_rendering *rendering, const lm_tokens *tokens,
+                 size_t first, uint32_t only, lm_dialogue *out) {
     for (size_t i = 0; i < tokens->count; i++) {
         const lm_token *token = &tokens->items[i];
         if (!holds_content(rendering, token->start, token->end, only)) {
@@ -135,7 +139,8 @@ static void mark(const lm_tokenizer *tokenizer, const lm_rendering *rendering, c
             continue;
         }
         size_t end = i + 1;
-        while (end < tokens->count && !holds_message(rendering, tokens->items[end].start, tokens->items[end].end) &&
+        while (end < tokens->count &&
+               !holds_message(rendering, tokens->items[end].start, tokens->items[end].end) &&
                !lm_tokenizer_is_special(tokenizer, tokens->items[end].id)) {
             end++;
         }
@@ -149,8 +154,9 @@ static void mark(const lm_tokenizer *tokenizer, const lm_rendering *rendering, c
     }
 }
 
-temper_status lm_dialogue_encode(const lm_tokenizer *tokenizer, const lm_template *chat, const lm_message *messages,
-                                 size_t count, lm_span span, size_t limit, lm_dialogue *out, temper_error *error) {
+temper_status lm_dialogue_encode(const lm_tokenizer *tokenizer, const lm_template *chat,
+                                 const lm_message *messages, size_t count, lm_span span, size_t limit,
+                                 lm_dialogue *out, temper_error *error) {
     lm_rendering rendering = {0};
     lm_tokens tokens = {0};
     *out = (lm_dialogue){0};
@@ -186,7 +192,8 @@ temper_status lm_dialogue_encode_prompt(const lm_tokenizer *tokenizer, const lm_
     lm_rendering rendering = {0};
     lm_tokens tokens = {0};
     *out = (lm_dialogue){0};
-    temper_status status = encode_messages(tokenizer, chat, messages, count, true, &rendering, &tokens, out, error);
+    temper_status status =
+        encode_messages(tokenizer, chat, messages, count, true, &rendering, &tokens, out, error);
     if (!status) {
         for (size_t i = 0; i < tokens.count; i++) {
             push(out, tokens.items[i].id, false);
@@ -210,11 +217,13 @@ temper_status lm_dialogue_encode_text(const lm_tokenizer *tokenizer, const char 
     }
     int32_t eos = lm_tokenizer_eos(tokenizer), bos = lm_tokenizer_bos(tokenizer);
     if (terminated && eos < 0) {
-        return temper_fail(error, TEMPER_INVALID, "this tokenizer names no end-of-text token to finish a text with");
+        return temper_fail(error, TEMPER_INVALID,
+                           "this tokenizer names no end-of-text token to finish a text with");
     }
     char *whole = malloc(prefix_length + text_length + 1);
     if (whole == NULL) {
-        return temper_fail(error, TEMPER_NO_MEMORY, "no memory for a text of %zu bytes", prefix_length + text_length);
+        return temper_fail(error, TEMPER_NO_MEMORY, "no memory for a text of %zu bytes",
+                           prefix_length + text_length);
     }
     if (prefix_length > 0) {
         memcpy(whole, prefix, prefix_length);

@@ -10,11 +10,12 @@
 #include "../tokenizer/tokenizer.h"
 
 typedef struct lm_dialogue {
-    int32_t *ids;         /* malloc'ed */
-    uint8_t *trained;     /* [count] 1: this token is predicted and counts; never the first */
+    int32_t *ids;     /* malloc'ed */
+    uint8_t *trained; /* [count] 1: this token is predicted and counts; never the first */
     size_t count, trained_count;
-    size_t truncated;     /* tokens cut off at the end by the limit */
-    size_t unterminated;  /* trained contents after which the template writes no end token (one cut off is not counted) */
+    size_t truncated; /* tokens cut off at the end by the limit */
+    size_t
+        unterminated; /* trained contents after which the template writes no end token (one cut off is not counted) */
 } lm_dialogue;
 void lm_dialogue_free(lm_dialogue *dialogue);
 
@@ -26,8 +27,9 @@ typedef enum lm_span {
 
 /* Messages through the chat template, cut to `limit` tokens (0: no limit). BOS is put in front when the tokenizer adds
  * one and the template did not write it. */
-temper_status lm_dialogue_encode(const lm_tokenizer *tokenizer, const lm_template *chat, const lm_message *messages,
-                                 size_t count, lm_span span, size_t limit, lm_dialogue *out, temper_error *error);
+temper_status lm_dialogue_encode(const lm_tokenizer *tokenizer, const lm_template *chat,
+                                 const lm_message *messages, size_t count, lm_span span, size_t limit,
+                                 lm_dialogue *out, temper_error *error);
 /* Raw text: `text` after `prefix` (may be empty). Tokens that hold a byte of `text` are trained; `terminated` adds the
  * end token, trained. No special token is recognised inside. */
 temper_status lm_dialogue_encode_text(const lm_tokenizer *tokenizer, const char *prefix, size_t prefix_length,
