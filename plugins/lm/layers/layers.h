@@ -13,19 +13,48 @@
 #include "../kernels/kernels.h"
 #include "../parallel.h"
 
-/* What every layer works with. One a caller; `scratch[worker]` belongs to that worker during a parallel run. */
+/* Memory that layers work in, grown and never shrunk. */
+typedef struct lm_scratch {
+    void **buffers; /* one a worker, each of `size` bytes, 64-byte aligned */
+    size_t size;
+    void *rows; /* lm_context_rows */
+    size_t rows_size;
+} lm_scratch;
+
+/* What every layer works with. One a caller: two threads never use one context at a time. */
 typedef struct lm_context {
     const lm_kernels *kernels;
     const lm_product *product; /* the profile */
     lm_parallel parallel;
-    void **scratch; /* workers buffers of scratch_size bytes, 64-byte aligned, grown by lm_context_reserve */
-    size_t scratch_size;
+    lm_scratch *scratch;
 } lm_context;
 
+/* profile: "f32/1" or "bf16/1"; another name is refused. */
 temper_status lm_context_init(lm_context *self, const lm_kernels *kernels, const char *profile,
                               lm_parallel parallel, temper_error *error);
-temper_status lm_context_reserve(lm_context *self, size_t bytes, temper_error *error);
+/* Every worker's buffer gets at least so many bytes. Layers that cannot fail (linear, norms) need
+ * lm_linear_scratch bytes reserved before; never call it inside a parallel run. */
+temper_status lm_context_reserve(const lm_context *self, size_t bytes, temper_error *error);
+static inline void *lm_context_scratch(const lm_context *self, size_t worker) {
+    return self->scratch->buffers[worker];
+}
+/* One block of working rows, 64-byte aligned, valid until the next call: for lm_model_forward, lm_model_logits and
+ * the backward pass, each for its own duration. */
+temper_status lm_context_rows(const lm_context *self, size_t bytes, void **out, temper_error *error);
 void lm_context_free(lm_context *self);
+
+/* Runs body for each index below count: on the workers when `work` (in multiply-adds; an exp counts as 8) is worth
+ * handing out, else on the caller. Which of the two never shows. */
+void lm_context_run(const lm_context *self, size_t work, size_t count, lm_body *body, void *argument);
+
+/* The same, for rows one after another cut into a few equal ranges (of a multiple of `step` rows). */
+typedef void lm_range_body(void *argument, size_t begin, size_t end, size_t worker);
+void lm_context_ranges(const lm_context *self, size_t work, size_t count, size_t step, lm_range_body *body,
+                       void *argument);
+
+/* Zeroed memory aligned to 64 bytes, for packed values and rows (free with free). NULL: refused, or count * size
+ * overflows. */
+void *lm_allocate(size_t count, size_t size);
 
 /* --- linear: y = x W^T (+ b) (+ scale * (x A^T) B^T) --- */
 
@@ -33,19 +62,19 @@ void lm_context_free(lm_context *self);
 typedef struct lm_lora {
     size_t rank;
     lm_real scale;
-    lm_real *a, *b;           /* values, owned */
+    lm_real *a, *b;                /* values, owned */
     void *a_forward, *b_forward;   /* packed for forward: x A^T, (x A^T) B^T */
     void *a_backward, *b_backward; /* packed for dx; NULL until training */
-    lm_real *da, *db;         /* gradients; NULL outside training */
+    lm_real *da, *db;              /* gradients; NULL outside training */
 } lm_lora;
 
 typedef struct lm_linear {
     size_t outputs, inputs;
-    lm_real *w;      /* [outputs][inputs]; kept where training or tying needs it, else NULL after packing */
-    lm_real *bias;   /* [outputs] or NULL */
-    void *forward;   /* W^T packed: reduction over inputs */
-    void *backward;  /* W packed: reduction over outputs; NULL until training */
-    lm_lora *lora;   /* NULL: none */
+    lm_real *w;     /* [outputs][inputs]; kept where training or tying needs it, else NULL after packing */
+    lm_real *bias;  /* [outputs] or NULL */
+    void *forward;  /* W^T packed: reduction over inputs */
+    void *backward; /* W packed: reduction over outputs; NULL until training */
+    lm_lora *lora;  /* NULL: none */
 } lm_linear;
 
 /* (Re)packs after the values changed; `training` also packs for backward. */
@@ -54,10 +83,14 @@ temper_status lm_lora_pack(const lm_context *context, const lm_linear *linear, l
                            temper_error *error);
 void lm_linear_free(lm_linear *self);
 
-/* y [R][outputs] from x [R][inputs]. `lora_hidden` [R][rank] receives x A^T when there is an adapter (backward wants
- * it; may be NULL). y must not overlap x. */
-void lm_linear_forward(const lm_context *context, const lm_linear *self, const lm_real *x, size_t rows, lm_real *y,
-                       lm_real *lora_hidden);
+/* Bytes of scratch a worker needs for these layers, forward or backward over at most `rows` rows. */
+size_t lm_linear_scratch(const lm_context *context, const lm_linear *self, size_t rows);
+
+/* y [R][outputs] from x [R][inputs]: product, then bias, then the adapter's product on top. With an adapter
+ * `lora_hidden` [R][rank] must be given and receives scale * (x A^T): backward wants it, scaled. y must not overlap
+ * x. lm_linear_scratch(…, 0) must be reserved. */
+void lm_linear_forward(const lm_context *context, const lm_linear *self, const lm_real *x, size_t rows,
+                       lm_real *y, lm_real *lora_hidden);
 
 /* Rows of several sequences: weight gradients in bf16 pad each sequence to an even token count, so that a pair of
  * the reduction never crosses sequences. offsets[sequences + 1] in rows. */
@@ -68,9 +101,9 @@ typedef struct lm_rows {
 
 /* dx [R][inputs] (NULL: not wanted) is overwritten, or added to when add_dx; dw [outputs][inputs] and dbias [outputs]
  * (NULL: frozen) and the adapter's da, db are added to. */
-void lm_linear_backward(const lm_context *context, const lm_linear *self, const lm_real *x, const lm_real *lora_hidden,
-                        const lm_real *dy, lm_rows rows, lm_real *dx, bool add_dx, lm_real *dw, lm_real *dbias,
-                        lm_real *da, lm_real *db);
+void lm_linear_backward(const lm_context *context, const lm_linear *self, const lm_real *x,
+                        const lm_real *lora_hidden, const lm_real *dy, lm_rows rows, lm_real *dx, bool add_dx,
+                        lm_real *dw, lm_real *dbias, lm_real *da, lm_real *db);
 
 /* --- norms over rows: see kernels.h for the formulas --- */
 typedef struct lm_norm_weights {
@@ -79,12 +112,20 @@ typedef struct lm_norm_weights {
     lm_real *w, *b; /* [H]; b NULL for RMSNorm */
 } lm_norm_weights;
 /* statistics: [R][2] (mean, inverse) kept for backward, may be NULL. */
-void lm_norm_forward(const lm_context *context, const lm_norm_weights *self, const lm_real *x, size_t rows, size_t n,
-                     lm_real *y, lm_real *statistics);
+void lm_norm_forward(const lm_context *context, const lm_norm_weights *self, const lm_real *x, size_t rows,
+                     size_t n, lm_real *y, lm_real *statistics);
 /* dx is added to. dw, db may be NULL. */
 void lm_norm_backward(const lm_context *context, const lm_norm_weights *self, const lm_real *x,
-                      const lm_real *statistics, const lm_real *dy, size_t rows, size_t n, lm_real *dx, lm_real *dw,
-                      lm_real *db);
+                      const lm_real *statistics, const lm_real *dy, size_t rows, size_t n, lm_real *dx,
+                      lm_real *dw, lm_real *db);
+
+/* --- the feed-forward activation: y [R][F] = silu(gate) * up, or gelu_new(up) (gate NULL) --- */
+void lm_activation_forward(const lm_context *context, lm_activation kind, const lm_real *gate,
+                           const lm_real *up, size_t rows, size_t n, lm_real *y);
+/* dgate (NULL for gelu_new) and dup are overwritten. */
+void lm_activation_backward(const lm_context *context, lm_activation kind, const lm_real *gate,
+                            const lm_real *up, const lm_real *dy, size_t rows, size_t n, lm_real *dgate,
+                            lm_real *dup);
 
 /* --- attention over one sequence's keys --- */
 
@@ -93,16 +134,26 @@ void lm_norm_backward(const lm_context *context, const lm_norm_weights *self, co
  * = D). Rounded to the profile's operand type when appended. */
 typedef struct lm_cache_layer {
     size_t capacity, length; /* positions */
-    void *keys, *values;     /* G runs each; see attention.c */
+    void *keys, *values;     /* G runs each, see attention.c; one allocation, `keys` is its start */
 } lm_cache_layer;
 size_t lm_cache_layer_bytes(const lm_context *context, const lm_config *config, size_t capacity);
+temper_status lm_cache_layer_open(const lm_context *context, const lm_config *config, size_t capacity,
+                                  lm_cache_layer *out, temper_error *error);
+void lm_cache_layer_close(lm_cache_layer *self);
 
-/* q [n][A*D], k, v [n][G*D] are the new rows at positions cache->length .. +n, rotated already. Appends k and v, then
- * out [n][A*D]: softmax(scale * q.K over keys max(0, pos-window+1) .. pos) . V, divided last. For backward
- * (may be NULL) statistics [n][A][2]: max of the scaled scores and sum of numerators. */
+/* New rows of one sequence: q [n][A*D], k, v [n][G*D] at positions cache->length .. +n, rotated already. Appends k and
+ * v (cache->length advances), then out [n][A*D]: softmax(scale * q.K over keys max(0, pos-window+1) .. pos) . V, divided
+ * last (times 1 / sum). For backward (may be NULL) statistics [n][A][2]: maximum of the scaled scores, sum of the
+ * numerators. */
+typedef struct lm_attention_rows {
+    lm_cache_layer *cache;
+    const lm_real *q, *k, *v;
+    size_t n;
+    lm_real *out, *statistics;
+} lm_attention_rows;
+/* Several sequences at once, each with its own cache. Fails before anything is changed. */
 temper_status lm_attention_forward(const lm_context *context, const lm_config *config, size_t window,
-                                   lm_cache_layer *cache, const lm_real *q, const lm_real *k, const lm_real *v,
-                                   size_t n, lm_real *out, lm_real *statistics, temper_error *error);
+                                   const lm_attention_rows *sequences, size_t count, temper_error *error);
 /* One whole sequence of n rows from position 0. dq, dk, dv are overwritten. The bf16 rounding of q, k, v and the
  * probabilities is passed straight through (the usual straight-through gradient). */
 temper_status lm_attention_backward(const lm_context *context, const lm_config *config, size_t window,

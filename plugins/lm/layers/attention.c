@@ -1,0 +1,295 @@
+/* attention.c: causal attention over packed keys and values.
+ *
+ * Invariant: a query's result is the same however many queries are asked with it. Its scores are single outputs of
+ * q . K^T; its numerators are one row operation over exactly the keys that it sees; P . V is one chain over those keys
+ * in the order of their absolute positions, in pairs (2j, 2j+1) of absolute positions under bf16/1. Queries share a
+ * call only over keys that all of them see, and the chain is broken only between pairs, where it continues from the
+ * stored float. So prefill, decode, scoring and training give the same bits, and a masked key takes part in nothing:
+ * its score may be computed beside others, but is never read.
+ *
+ * Layout, for each kv head g, with C = capacity rounded up to LM_PANEL:
+ *   keys    C / 32 panels of panel_bytes(D): column = position. Panel by panel, so any C has the same layout.
+ *   values  ceil(D / 32) panels of panel_bytes(C): row = position, column = element of the head. */
+#include "layers.h"
+
+#include <stdlib.h>
+
+enum { LM_QUERY_BLOCK = 48 };
+
+static size_t panels(size_t n) {
+    return (n + LM_PANEL - 1) / LM_PANEL;
+}
+
+static size_t keys_run(const lm_context *context, size_t head_size, size_t capacity) {
+    return panels(capacity) * context->product->panel_bytes(head_size);
+}
+
+static size_t values_run(const lm_context *context, size_t head_size, size_t capacity) {
+    return panels(head_size) * context->product->panel_bytes(panels(capacity) * LM_PANEL);
+}
+
+size_t lm_cache_layer_bytes(const lm_context *context, const lm_config *config, size_t capacity) {
+    return config->kv_heads * (keys_run(context, config->head_size, capacity) +
+                               values_run(context, config->head_size, capacity));
+}
+
+temper_status lm_cache_layer_open(const lm_context *context, const lm_config *config, size_t capacity,
+                                  lm_cache_layer *out, temper_error *error) {
+    *out = (lm_cache_layer){.capacity = panels(capacity) * LM_PANEL};
+    out->keys = lm_allocate(lm_cache_layer_bytes(context, config, capacity), 1);
+    if (out->keys == NULL) {
+        return temper_fail(error, TEMPER_NO_MEMORY,
+                           "no memory for the keys and values of %zu positions: %zu bytes a layer", capacity,
+                           lm_cache_layer_bytes(context, config, capacity));
+    }
+    out->values = (char *)out->keys + config->kv_heads * keys_run(context, config->head_size, capacity);
+    return TEMPER_OK;
+}
+
+void lm_cache_layer_close(lm_cache_layer *self) {
+    free(self->keys);
+    *self = (lm_cache_layer){0};
+}
+
+typedef struct attention_job {
+    const lm_context *context;
+    const lm_config *config;
+    size_t window;
+    const lm_attention_rows *sequences;
+    size_t scores_stride; /* elements; also the most keys any query here scores at once */
+} attention_job;
+
+/* One element of a packed B: `row` of the reduction, `column` of the panel. x is rounded already. */
+static void store_packed(const lm_product *product, void *panel, size_t row, size_t column, lm_real x) {
+    if (product->pairs) {
+        ((uint16_t *)panel)[(row / 2 * LM_PANEL + column) * 2 + row % 2] = lm_bf16_from_f32((float)x);
+    } else {
+        ((lm_real *)panel)[row * LM_PANEL + column] = x;
+    }
+}
+
+static void append_keys(const attention_job *job, const lm_attention_rows *rows, size_t head) {
+    const lm_product *product = job->context->product;
+    size_t size = job->config->head_size, stride = job->config->kv_heads * size, first = rows->cache->length;
+    char *run = (char *)rows->cache->keys + head * keys_run(job->context, size, rows->cache->capacity);
+    for (size_t i = 0; i < rows->n;) {
+        size_t position = first + i, column = position % LM_PANEL;
+        const lm_real *k = rows->k + i * stride + head * size;
+        char *panel = run + position / LM_PANEL * product->panel_bytes(size);
+        if (column == 0) {
+            /* The columns after the last one become zeros; later appends write them one by one. */
+            product->pack(panel, k, size, rows->n - i, stride, true);
+            return;
+        }
+        for (size_t d = 0; d < size; d++) {
+            store_packed(product, panel, d, column, k[d]);
+        }
+        i++;
+    }
+}
+
+static void append_values(const attention_job *job, const lm_attention_rows *rows, size_t head) {
+    const lm_product *product = job->context->product;
+    size_t size = job->config->head_size, stride = job->config->kv_heads * size, first = rows->cache->length;
+    size_t capacity = rows->cache->capacity;
+    char *run = (char *)rows->cache->values + head * values_run(job->context, size, capacity);
+    for (size_t c = 0; c < panels(size); c++) {
+        size_t columns = size - c * LM_PANEL < LM_PANEL ? size - c * LM_PANEL : LM_PANEL, i = 0;
+        const lm_real *v = rows->v + head * size + c * LM_PANEL;
+        char *panel = run + c * product->panel_bytes(capacity);
+        if (product->pairs && first % 2 != 0) { /* the second of a pair that is there */
+            for (size_t d = 0; d < columns; d++) {
+                store_packed(product, panel, first, d, v[d]);
+            }
+            i = 1;
+        }
+        if (i < rows->n) {
+            product->pack(panel + product->panel_bytes(first + i), v + i * stride, rows->n - i, columns,
+                          stride, false);
+        }
+    }
+}
+
+/* Some queries of one head: row r stands at position + r * step. */
+typedef struct queries {
+    const lm_real *q;
+    size_t q_stride, rows, position, step;
+    lm_real *out;
+    size_t out_stride;
+    lm_real *statistics; /* of row 0, or NULL */
+    size_t statistics_stride;
+    const char *keys, *values; /* the kv head's runs */
+    size_t capacity;
+} queries;
+
+static size_t first_key(size_t window, size_t position) {
+    return window != 0 && position + 1 > window ? position + 1 - window : 0;
+}
+
+/* out (+)= P . V of rows low .. high over keys from .. end. p[0] is key `from`. */
+static void weigh(const attention_job *job, const queries *self, size_t low, size_t high, size_t from,
+                  size_t end, const lm_real *p, bool accumulate, void *scratch) {
+    const lm_product *product = job->context->product;
+    size_t size = job->config->head_size;
+    for (size_t c = 0; c < panels(size); c++) {
+        size_t columns = size - c * LM_PANEL < LM_PANEL ? size - c * LM_PANEL : LM_PANEL;
+        const char *panel =
+            self->values + c * product->panel_bytes(self->capacity) + product->panel_bytes(from);
+        product->multiply(high - low, columns, end - from, p + low * job->scores_stride, job->scores_stride,
+                          false, panel, self->out + low * self->out_stride + c * LM_PANEL, self->out_stride,
+                          accumulate, scratch);
+    }
+}
+
+/* The window begins at the second of a pair: that key alone, as if the pair had no first. */
+static void weigh_single(const attention_job *job, const queries *self, size_t key, const lm_real *p,
+                         void *scratch) {
+    const lm_product *product = job->context->product;
+    size_t size = job->config->head_size;
+    for (size_t c = 0; c < panels(size); c++) {
+        size_t columns = size - c * LM_PANEL < LM_PANEL ? size - c * LM_PANEL : LM_PANEL;
+        const uint16_t *pairs =
+            (const uint16_t *)(const void *)(self->values + c * product->panel_bytes(self->capacity)) +
+            key / 2 * LM_PANEL * 2;
+        uint16_t alone[LM_PANEL * 2] __attribute__((aligned(64))) = {0};
+        for (size_t d = 0; d < columns; d++) {
+            alone[2 * d] = pairs[2 * d + 1];
+        }
+        product->multiply(self->rows, columns, 1, p, job->scores_stride, false, alone,
+                          self->out + c * LM_PANEL, self->out_stride, false, scratch);
+    }
+}
+
+/* Rows low .. high have their keys before `from` already; the rest goes by halves: first the keys that all of them
+ * see, up to an even position, then each half its own. p[0] is key `base`. */
+static void weigh_causal(const attention_job *job, const queries *self, size_t low, size_t high, size_t from,
+                         size_t base, bool accumulate, const lm_real *p, void *scratch) {
+    size_t seen = self->position + low * self->step + 1; /* keys below this are seen by all */
+    bool together = high - low == 1 || self->step == 0;
+    size_t end = together ? seen : seen / 2 * 2;
+    if (end > from) {
+        weigh(job, self, low, high, from, end, p + (from - base), accumulate, scratch);
+        from = end;
+        accumulate = true;
+    }
+    if (!together) {
+        size_t middle = low + (high - low) / 2;
+        weigh_causal(job, self, low, middle, from, base, accumulate, p, scratch);
+        weigh_causal(job, self, middle, high, from, base, accumulate, p, scratch);
+    }
+}
+
+/* A block of queries whose windows begin at the same key. */
+static void attend(const attention_job *job, const queries *self, size_t start, void *memory) {
+    const lm_kernels *kernels = job->context->kernels;
+    const lm_product *product = job->context->product;
+    size_t size = job->config->head_size, panel = start / LM_PANEL, skipped = start - panel * LM_PANEL;
+    size_t last = self->position + (self->rows - 1) * self->step;
+    lm_real *scores = memory, sums[LM_QUERY_BLOCK];
+    void *scratch = (char *)memory + LM_QUERY_BLOCK * job->scores_stride * sizeof(lm_real);
+
+    product->multiply(self->rows, last + 1 - panel * LM_PANEL, size, self->q, self->q_stride, false,
+                      self->keys + panel * product->panel_bytes(size), scores, job->scores_stride, false,
+                      scratch);
+    for (size_t r = 0; r < self->rows; r++) {
+        lm_real *row = scores + r * job->scores_stride + skipped, maximum;
+        size_t keys = self->position + r * self->step + 1 - start;
+        sums[r] =
+            kernels->softmax_numerators(row, &maximum, row, (lm_real)job->config->attention_scale, keys);
+        if (self->statistics != NULL) {
+            self->statistics[r * self->statistics_stride] = maximum;
+            self->statistics[r * self->statistics_stride + 1] = sums[r];
+        }
+    }
+    const lm_real *p = scores + skipped;
+    if (product->pairs && start % 2 != 0) {
+        weigh_single(job, self, start, p, scratch);
+        weigh_causal(job, self, 0, self->rows, start + 1, start, true, p, scratch);
+    } else {
+        weigh_causal(job, self, 0, self->rows, start, start, false, p, scratch);
+    }
+    for (size_t r = 0; r < self->rows; r++) {
+        kernels->scale(self->out + r * self->out_stride, 1 / sums[r], size);
+    }
+}
+
+/* Cuts a head's queries into blocks of one first key and at most LM_QUERY_BLOCK rows. */
+static void attend_blocks(const attention_job *job, queries all, void *memory) {
+    for (size_t r = 0; r < all.rows;) {
+        queries block = all;
+        block.position += r * all.step;
+        block.q += r * all.q_stride;
+        block.out += r * all.out_stride;
+        if (all.statistics != NULL) {
+            block.statistics += r * all.statistics_stride;
+        }
+        block.rows = all.rows - r < LM_QUERY_BLOCK ? all.rows - r : LM_QUERY_BLOCK;
+        size_t start = first_key(job->window, block.position);
+        if (first_key(job->window, block.position + (block.rows - 1) * all.step) != start) {
+            block.rows = 1;
+        }
+        attend(job, &block, start, memory);
+        r += block.rows;
+    }
+}
+
+static void attention_head(void *argument, size_t index, size_t worker) {
+    const attention_job *job = argument;
+    const lm_config *config = job->config;
+    size_t kv_head = index % config->kv_heads, group = config->heads / config->kv_heads;
+    const lm_attention_rows *rows = &job->sequences[index / config->kv_heads];
+    size_t size = config->head_size, width = config->heads * size, head = kv_head * group;
+    append_keys(job, rows, kv_head);
+    append_values(job, rows, kv_head);
+
+    queries self = {.q = rows->q + head * size,
+                    .out = rows->out + head * size,
+                    .position = rows->cache->length,
+                    .keys = (const char *)rows->cache->keys +
+                            kv_head * keys_run(job->context, size, rows->cache->capacity),
+                    .values = (const char *)rows->cache->values +
+                              kv_head * values_run(job->context, size, rows->cache->capacity),
+                    .capacity = rows->cache->capacity};
+    self.statistics = rows->statistics == NULL ? NULL : rows->statistics + 2 * head;
+    if (rows->n == 1) { /* the heads that share these keys are the rows */
+        self.rows = group, self.step = 0;
+        self.q_stride = self.out_stride = size, self.statistics_stride = 2;
+        attend_blocks(job, self, lm_context_scratch(job->context, worker));
+        return;
+    }
+    self.rows = rows->n, self.step = 1;
+    self.q_stride = self.out_stride = width, self.statistics_stride = 2 * config->heads;
+    for (size_t h = 0; h < group; h++) {
+        attend_blocks(job, self, lm_context_scratch(job->context, worker));
+        self.q += size;
+        self.out += size;
+        self.statistics = self.statistics == NULL ? NULL : self.statistics + 2;
+    }
+}
+
+temper_status lm_attention_forward(const lm_context *context, const lm_config *config, size_t window,
+                                   const lm_attention_rows *sequences, size_t count, temper_error *error) {
+    size_t keys = 0, work = 0;
+    for (size_t i = 0; i < count; i++) {
+        size_t end = sequences[i].cache->length + sequences[i].n;
+        if (end > sequences[i].cache->capacity) {
+            return temper_fail(error, TEMPER_INVALID, "%zu positions do not fit a cache of %zu", end,
+                               sequences[i].cache->capacity);
+        }
+        keys = end > keys ? end : keys;
+        work += sequences[i].n * end * config->heads * (2 * config->head_size + 8);
+    }
+    attention_job job = {context, config, window, sequences, panels(keys) * LM_PANEL};
+    size_t k = config->head_size > keys ? config->head_size : keys;
+    temper_status status = lm_context_reserve(
+        context, LM_QUERY_BLOCK * job.scores_stride * sizeof(lm_real) + context->product->scratch_bytes(k),
+        error);
+    if (status) {
+        return status;
+    }
+    lm_context_run(context, work, count * config->kv_heads, attention_head, &job);
+    for (size_t i = 0; i < count; i++) {
+        sequences[i].cache->length += sequences[i].n;
+    }
+    return TEMPER_OK;
+}

@@ -1,0 +1,38 @@
+/* norm.c: RMSNorm and LayerNorm over rows; the formulas are in kernels.h. */
+#include "layers.h"
+
+typedef struct norm_job {
+    const lm_context *context;
+    const lm_norm_weights *self;
+    const lm_real *x;
+    size_t n;
+    lm_real *y, *statistics;
+} norm_job;
+
+static void norm_rows(void *argument, size_t begin, size_t end, size_t worker) {
+    const norm_job *job = argument;
+    const lm_kernels *kernels = job->context->kernels;
+    const lm_norm_weights *self = job->self;
+    size_t n = job->n;
+    (void)worker;
+    for (size_t row = begin; row < end; row++) {
+        lm_real mean = 0, inverse;
+        const lm_real *x = job->x + row * n;
+        lm_real *y = job->y + row * n;
+        if (self->kind == LM_RMS_NORM) {
+            kernels->rms_norm(y, &inverse, x, self->w, self->epsilon, n);
+        } else {
+            kernels->layer_norm(y, &mean, &inverse, x, self->w, self->b, self->epsilon, n);
+        }
+        if (job->statistics != NULL) {
+            job->statistics[2 * row] = mean;
+            job->statistics[2 * row + 1] = inverse;
+        }
+    }
+}
+
+void lm_norm_forward(const lm_context *context, const lm_norm_weights *self, const lm_real *x, size_t rows,
+                     size_t n, lm_real *y, lm_real *statistics) {
+    norm_job job = {context, self, x, n, y, statistics};
+    lm_context_ranges(context, rows * n * 2, rows, 1, norm_rows, &job);
+}
