@@ -19,21 +19,29 @@ typedef struct lm_model {
     lm_real *position_embedding; /* [context][H] or NULL */
     lm_block *blocks;            /* [layers] */
     lm_norm_weights final_norm;
-    lm_linear head;              /* head.w == embedding when tied */
-    lm_real *cosine, *sine;      /* rope tables, [context][D/2] or NULL */
-    size_t lora_rank;            /* 0: no adapter */
+    lm_linear head;         /* head.w == embedding when tied */
+    lm_real *cosine, *sine; /* rope tables, [context][D/2] or NULL */
+    size_t lora_rank;       /* 0: no adapter */
 } lm_model;
 
 /* Loads a checkpoint, and the adapter when the file set has one (base under "base/"). */
-temper_status lm_model_open(const lm_context *context, const lm_file_set *files, lm_model **out, temper_error *error);
+temper_status lm_model_open(const lm_context *context, const lm_file_set *files, lm_model **out,
+                            temper_error *error);
 /* The same, but every linear layer keeps its values (lm_linear.w) beside the packed form: training starts here. */
 temper_status lm_model_open_training(const lm_context *context, const lm_file_set *files, lm_model **out,
                                      temper_error *error);
-/* Random weights, all values kept: normal(0, std) from Philox(key; role, layer, index) by Box-Muller with temper/math.h; norms 1,
- * biases 0; output and down projections scaled by 1/sqrt(2 layers). */
+/* Random weights, all values kept: normal(0, std) from Philox(key; role, layer, index) by Box-Muller with
+ * temper/math.h; norms 1, biases 0; output and down projections scaled by 1/sqrt(2 layers). */
 temper_status lm_model_init(const lm_context *context, const lm_config *config, uint64_t key, double std,
                             lm_model **out, temper_error *error);
 void lm_model_close(lm_model *self);
+
+/* Packs every linear layer again after values changed (the head, tied or not, too); `training`: for backward as well. */
+temper_status lm_model_pack(const lm_context *context, lm_model *self, bool training, temper_error *error);
+/* Scratch of a context for this model's linear layers, backward over `rows` rows included (0: forward only). Forward
+ * does it itself; call it before lm_linear_forward or _backward with a context that has not run this model. */
+temper_status lm_model_reserve(const lm_context *context, const lm_model *self, size_t rows,
+                               temper_error *error);
 
 /* The linear layer of a role (LM_QUERY .. LM_DOWN, LM_HEAD), NULL when this architecture has none. */
 lm_linear *lm_model_linear(lm_model *self, lm_role role, size_t layer);
@@ -45,12 +53,13 @@ typedef struct lm_cache {
     size_t capacity, length;
     lm_cache_layer *layers;
 } lm_cache;
-temper_status lm_cache_new(const lm_context *context, const lm_config *config, size_t capacity, lm_cache **out,
-                           temper_error *error);
+temper_status lm_cache_new(const lm_context *context, const lm_config *config, size_t capacity,
+                           lm_cache **out, temper_error *error);
 void lm_cache_clear(lm_cache *self);
 void lm_cache_free(lm_cache *self);
 
-/* New tokens of one sequence, continuing its cache. Ids below the vocabulary; cache->length + count <= context. */
+/* New tokens of one sequence, continuing its cache. Ids below the vocabulary, cache->length + count <= context: else
+ * TEMPER_INVALID. cache NULL: a whole sequence from position 0 whose keys nobody wants afterwards (scoring, training). */
 typedef struct lm_sequence {
     lm_cache *cache;
     const int32_t *ids;
@@ -62,27 +71,29 @@ typedef struct lm_activations lm_activations;
 struct lm_activations {
     size_t rows, layers;
     struct lm_block_activations {
-        lm_real *input;                 /* [R][H] residual stream entering the block */
+        lm_real *input; /* [R][H] residual stream entering the block */
         lm_real *normed, *norm_statistics;
-        lm_real *q, *k, *v;             /* rotated */
+        lm_real *q, *k, *v;                       /* rotated */
         lm_real *attended, *attention_statistics; /* [R][A*D], [R][A][2] */
-        lm_real *middle;                /* [R][H] residual stream after attention */
+        lm_real *middle;                          /* [R][H] residual stream after attention */
         lm_real *feed_normed, *feed_statistics;
         lm_real *gate, *up, *activated; /* [R][F] */
-        lm_real *lora_hidden[7];        /* query key value output gate up down: [R][rank] or NULL */
-    } *blocks;
+        lm_real *lora_hidden[7];        /* query key value output gate up down: [R][rank], scaled; or NULL */
+    } * blocks;
     lm_real *last, *last_statistics, *final_normed; /* [R][H] */
     void *memory;
 };
-temper_status lm_activations_new(const lm_model *model, size_t rows, lm_activations **out, temper_error *error);
+temper_status lm_activations_new(const lm_model *model, size_t rows, lm_activations **out,
+                                 temper_error *error);
 void lm_activations_free(lm_activations *self);
 
 /* Runs the blocks and the final norm over the new rows of all sequences (in order): final_normed [R][H]. With
  * `keep`, also fills it. Caches advance. On failure caches are as before. */
 temper_status lm_model_forward(const lm_context *context, const lm_model *self, const lm_sequence *sequences,
-                               size_t count, lm_real *final_normed, lm_activations *keep, temper_error *error);
+                               size_t count, lm_real *final_normed, lm_activations *keep,
+                               temper_error *error);
 /* logits [rows][V] of chosen rows of final_normed (row_index NULL: all of them). */
-void lm_model_logits(const lm_context *context, const lm_model *self, const lm_real *final_normed,
-                     const size_t *row_index, size_t rows, lm_real *logits);
+temper_status lm_model_logits(const lm_context *context, const lm_model *self, const lm_real *final_normed,
+                              const size_t *row_index, size_t rows, lm_real *logits, temper_error *error);
 
 #endif
