@@ -12,7 +12,8 @@ typedef struct tm_buffer {
     bool failed;
 } tm_buffer;
 
-#define TM_BUFFER_INIT {NULL, 0, 0, false}
+#define TM_BUFFER_INIT                                                                                       \
+    { NULL, 0, 0, false }
 
 void tm_buffer_append(tm_buffer *buffer, const void *bytes, size_t count);
 void tm_buffer_text(tm_buffer *buffer, const char *text);

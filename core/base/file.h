@@ -12,6 +12,8 @@ temper_status tm_file_map(const char *path, const void **data, size_t *size, tem
 void tm_file_unmap(const void *data, size_t size);
 /* Temporary file in the same folder, fsync, rename, fsync of the folder. */
 temper_status tm_file_write(const char *path, const void *bytes, size_t count, temper_error *error);
+/* fsync of a folder: makes the names in it durable. */
+temper_status tm_file_sync_folder(const char *path, temper_error *error);
 /* mkdir -p */
 temper_status tm_folder_make(const char *path, temper_error *error);
 /* Removes a folder and what is in it; symbolic links are removed, not followed. */

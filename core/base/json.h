@@ -23,7 +23,8 @@ void tm_arena_free(temper_arena *arena);
 temper_status tm_json_parse(temper_arena *arena, const char *text, size_t length, const temper_json **out,
                             temper_error *error);
 /* The same of a file; the message names it. */
-temper_status tm_json_read(temper_arena *arena, const char *path, const temper_json **out, temper_error *error);
+temper_status tm_json_read(temper_arena *arena, const char *path, const temper_json **out,
+                           temper_error *error);
 /* Appends canonical text. */
 temper_status tm_json_write(const temper_json *value, tm_buffer *out, temper_error *error);
 /* Shortest text of a finite double that reads back to the same bits (1, 0.1, 1e-07). `out` has 32 bytes. */
@@ -35,13 +36,21 @@ const temper_json *tm_json_member(const temper_json *object, const char *name);
 const temper_json *tm_json_element(const temper_json *array, size_t index);
 size_t tm_json_length(const temper_json *value);
 const char *tm_json_name(const temper_json *object, size_t index, const temper_json **value);
-const char *tm_json_string(const temper_json *value, size_t *length); /* NULL when no string; length may be NULL */
+const char *tm_json_string(const temper_json *value,
+                           size_t *length); /* NULL when no string; length may be NULL */
 const char *tm_json_text(const temper_json *value, const char *fallback); /* a string or the fallback */
 bool tm_json_integer(const temper_json *value, int64_t *out);
 bool tm_json_double(const temper_json *value, double *out);
 bool tm_json_boolean(const temper_json *value, bool *out);
 temper_json *tm_json_object(temper_arena *arena);
 temper_json *tm_json_array(temper_arena *arena);
+/* NULL when memory is short, the text is not UTF-8 or the number is not finite. */
+temper_json *tm_json_new_string(temper_arena *arena, const char *text, size_t length);
+temper_json *tm_json_new_number(temper_arena *arena, double number);
+temper_json *tm_json_new_integer(temper_arena *arena, int64_t number);
+temper_json *tm_json_new_boolean(temper_arena *arena, bool value);
+temper_json *tm_json_new_null(temper_arena *arena);
+temper_json *tm_json_copy_object(temper_arena *arena, const temper_json *object); /* its first level */
 /* set/append of freshly made scalars; false when memory is short (sticky callers check once at the end). */
 bool tm_json_set(temper_arena *arena, temper_json *object, const char *name, const temper_json *value);
 bool tm_json_set_string(temper_arena *arena, temper_json *object, const char *name, const char *text);
