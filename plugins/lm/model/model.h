@@ -36,6 +36,8 @@ temper_status lm_model_init(const lm_context *context, const lm_config *config, 
                             lm_model **out, temper_error *error);
 void lm_model_close(lm_model *self);
 
+/* Weights in all, an adapter's left out. */
+uint64_t lm_model_parameters(const lm_model *self);
 /* Packs every linear layer again after values changed (the head, tied or not, too); `training`: for backward as well. */
 temper_status lm_model_pack(const lm_context *context, lm_model *self, bool training, temper_error *error);
 /* Scratch of a context for this model's linear layers, backward over `rows` rows included (0: forward only). Forward
@@ -51,6 +53,7 @@ lm_real *lm_model_values(lm_model *self, lm_role role, size_t layer, size_t *cou
 /* --- sequences and caches --- */
 typedef struct lm_cache {
     size_t capacity, length;
+    size_t count; /* of layers */
     lm_cache_layer *layers;
 } lm_cache;
 temper_status lm_cache_new(const lm_context *context, const lm_config *config, size_t capacity,
@@ -88,7 +91,7 @@ temper_status lm_activations_new(const lm_model *model, size_t rows, lm_activati
 void lm_activations_free(lm_activations *self);
 
 /* Runs the blocks and the final norm over the new rows of all sequences (in order): final_normed [R][H]. With
- * `keep`, also fills it. Caches advance. On failure caches are as before. */
+ * `keep`, also fills it (final_normed may then be NULL). Caches advance. On failure caches are as before. */
 temper_status lm_model_forward(const lm_context *context, const lm_model *self, const lm_sequence *sequences,
                                size_t count, lm_real *final_normed, lm_activations *keep,
                                temper_error *error);

@@ -1,0 +1,33 @@
+/* internal.h: what the files of model/ share. */
+#ifndef LM_MODEL_INTERNAL_H
+#define LM_MODEL_INTERNAL_H
+
+#include "model.h"
+
+/* Where a role's values are kept; NULL when this architecture has no such tensor. */
+lm_real **lm_model_slot(lm_model *self, lm_role role, size_t layer);
+/* An empty model of this shape: layers known by their sizes, epsilons and rope tables set, no values. */
+temper_status lm_model_shape(const lm_config *config, lm_model **out, temper_error *error);
+/* Values of a role, allocated to its shape. */
+temper_status lm_model_allocate(lm_model *self, lm_role role, size_t layer, lm_real **values, size_t *count,
+                                temper_error *error);
+
+/* Hands out consecutive pieces of one block; with base NULL it only counts. */
+typedef struct lm_carver {
+    char *base;
+    size_t used;
+    bool overflow;
+} lm_carver;
+static inline void *lm_carve(lm_carver *self, size_t count, size_t size) {
+    size_t bytes, end;
+    if (__builtin_mul_overflow(count, size, &bytes) || __builtin_add_overflow(bytes, 63, &bytes) ||
+        __builtin_add_overflow(self->used, bytes / 64 * 64, &end)) {
+        self->overflow = true;
+        return NULL;
+    }
+    void *piece = self->base == NULL ? NULL : self->base + self->used;
+    self->used = end;
+    return piece;
+}
+
+#endif

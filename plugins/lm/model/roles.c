@@ -1,0 +1,242 @@
+/* roles.c: a model's tensors by role.
+ *
+ * Invariant: lm_model_slot names a place for exactly those roles that lm_role_shape gives a rank, and for no other: a
+ * tied head has no values of its own. */
+#include "internal.h"
+
+#include <stdlib.h>
+
+static lm_linear *block_linear(lm_block *block, lm_role role) {
+    switch (role) {
+    case LM_QUERY:
+    case LM_QUERY_BIAS: return &block->query;
+    case LM_KEY:
+    case LM_KEY_BIAS: return &block->key;
+    case LM_VALUE:
+    case LM_VALUE_BIAS: return &block->value;
+    case LM_OUTPUT:
+    case LM_OUTPUT_BIAS: return &block->output;
+    case LM_GATE: return &block->gate;
+    case LM_UP:
+    case LM_UP_BIAS: return &block->up;
+    case LM_DOWN:
+    case LM_DOWN_BIAS: return &block->down;
+    default: return NULL;
+    }
+}
+
+static lm_real **block_slot(lm_block *block, lm_role role) {
+    switch (role) {
+    case LM_ATTENTION_NORM: return &block->attention_norm.w;
+    case LM_ATTENTION_NORM_BIAS: return &block->attention_norm.b;
+    case LM_FEED_NORM: return &block->feed_norm.w;
+    case LM_FEED_NORM_BIAS: return &block->feed_norm.b;
+    case LM_QUERY:
+    case LM_KEY:
+    case LM_VALUE:
+    case LM_OUTPUT:
+    case LM_GATE:
+    case LM_UP:
+    case LM_DOWN: return &block_linear(block, role)->w;
+    default: return &block_linear(block, role)->bias;
+    }
+}
+
+lm_real **lm_model_slot(lm_model *self, lm_role role, size_t layer) {
+    unsigned rank;
+    size_t shape[2];
+    lm_role_shape(&self->config, role, &rank, shape);
+    if (rank == 0 || layer >= (lm_role_per_layer(role) ? self->config.layers : 1)) {
+        return NULL;
+    }
+    switch (role) {
+    case LM_EMBEDDING: return &self->embedding;
+    case LM_POSITION_EMBEDDING: return &self->position_embedding;
+    case LM_FINAL_NORM: return &self->final_norm.w;
+    case LM_FINAL_NORM_BIAS: return &self->final_norm.b;
+    case LM_HEAD: return &self->head.w;
+    default: return block_slot(&self->blocks[layer], role);
+    }
+}
+
+lm_linear *lm_model_linear(lm_model *self, lm_role role, size_t layer) {
+    if (role == LM_HEAD) {
+        return &self->head;
+    }
+    if (role != LM_QUERY && role != LM_KEY && role != LM_VALUE && role != LM_OUTPUT && role != LM_GATE &&
+        role != LM_UP && role != LM_DOWN) {
+        return NULL;
+    }
+    return lm_model_slot(self, role, layer) == NULL ? NULL : block_linear(&self->blocks[layer], role);
+}
+
+lm_real *lm_model_values(lm_model *self, lm_role role, size_t layer, size_t *count) {
+    lm_real **slot = lm_model_slot(self, role, layer);
+    unsigned rank;
+    size_t shape[2];
+    lm_role_shape(&self->config, role, &rank, shape);
+    *count = slot == NULL || *slot == NULL ? 0 : rank == 2 ? shape[0] * shape[1] : shape[0];
+    return slot == NULL ? NULL : *slot;
+}
+
+temper_status lm_model_allocate(lm_model *self, lm_role role, size_t layer, lm_real **values, size_t *count,
+                                temper_error *error) {
+    unsigned rank;
+    size_t shape[2], columns;
+    char name[128];
+    lm_role_shape(&self->config, role, &rank, shape);
+    columns = rank == 2 ? shape[1] : 1;
+    *values = __builtin_mul_overflow(shape[0], columns, count) ? NULL : lm_allocate(*count, sizeof(lm_real));
+    if (*values == NULL) {
+        lm_role_name(&self->config, role, layer, name, sizeof name);
+        return temper_fail(error, TEMPER_NO_MEMORY, "no memory for %s: %zu x %zu values", name, shape[0],
+                           columns);
+    }
+    return TEMPER_OK;
+}
+
+static void size_linear(lm_model *self, lm_role role, size_t layer) {
+    unsigned rank;
+    size_t shape[2];
+    lm_linear *linear = lm_model_linear(self, role, layer);
+    lm_role_shape(&self->config, role, &rank, shape);
+    if (linear != NULL) {
+        linear->outputs = shape[0];
+        linear->inputs = shape[1];
+    }
+}
+
+static const lm_role block_linears[] = {LM_QUERY, LM_KEY, LM_VALUE, LM_OUTPUT, LM_GATE, LM_UP, LM_DOWN};
+enum { BLOCK_LINEARS = sizeof block_linears / sizeof *block_linears };
+
+static temper_status check_shape(const lm_config *config, temper_error *error) {
+    if (config->layers == 0 || config->layers > LM_MAX_LAYERS || config->hidden == 0 ||
+        config->vocabulary == 0 || config->vocabulary > INT32_MAX || config->context == 0 ||
+        config->head_size == 0 || config->kv_heads == 0 || config->intermediate == 0) {
+        return temper_fail(error, TEMPER_INVALID,
+                           "a model needs layers (at most %d), hidden, intermediate and head "
+                           "sizes, kv heads, a context and a vocabulary above 0",
+                           LM_MAX_LAYERS);
+    }
+    if (config->heads == 0 || config->heads % config->kv_heads != 0) {
+        return temper_fail(error, TEMPER_INVALID, "%zu heads cannot share %zu kv heads evenly", config->heads,
+                           config->kv_heads);
+    }
+    if (config->positions == LM_ROPE && config->head_size % 2 != 0) {
+        return temper_fail(error, TEMPER_INVALID, "rotary positions turn pairs: a head size of %zu is odd",
+                           config->head_size);
+    }
+    return TEMPER_OK;
+}
+
+temper_status lm_model_shape(const lm_config *config, lm_model **out, temper_error *error) {
+    temper_status status = check_shape(config, error);
+    if (status) {
+        return status;
+    }
+    lm_model *self = calloc(1, sizeof *self);
+    if (self != NULL) {
+        self->config = *config;
+        self->blocks = calloc(config->layers, sizeof *self->blocks);
+    }
+    if (self == NULL || self->blocks == NULL) {
+        lm_model_close(self);
+        return temper_fail(error, TEMPER_NO_MEMORY, "no memory for %zu layers", config->layers);
+    }
+    for (size_t layer = 0; layer < config->layers; layer++) {
+        self->blocks[layer].attention_norm.kind = self->blocks[layer].feed_norm.kind = config->norm;
+        self->blocks[layer].attention_norm.epsilon = self->blocks[layer].feed_norm.epsilon =
+            (lm_real)config->norm_epsilon;
+        for (size_t i = 0; i < BLOCK_LINEARS; i++) {
+            size_linear(self, block_linears[i], layer);
+        }
+    }
+    self->final_norm.kind = config->norm;
+    self->final_norm.epsilon = (lm_real)config->norm_epsilon;
+    self->head.outputs = config->vocabulary;
+    self->head.inputs = config->hidden;
+    if (config->positions == LM_ROPE) {
+        size_t half = config->head_size / 2;
+        self->cosine = lm_allocate(config->context, half * sizeof *self->cosine);
+        self->sine = lm_allocate(config->context, half * sizeof *self->sine);
+        if (self->cosine == NULL || self->sine == NULL) {
+            lm_model_close(self);
+            return temper_fail(error, TEMPER_NO_MEMORY, "no memory for rotary tables of %zu positions",
+                               config->context);
+        }
+        lm_rope_tables(config->rope_theta, config->head_size, config->context, self->cosine, self->sine);
+    }
+    *out = self;
+    return TEMPER_OK;
+}
+
+temper_status lm_model_pack(const lm_context *context, lm_model *self, bool training, temper_error *error) {
+    temper_status status = TEMPER_OK;
+    if (self->config.tied) {
+        self->head.w = self->embedding;
+    }
+    for (size_t layer = 0; !status && layer < self->config.layers; layer++) {
+        for (size_t i = 0; !status && i < BLOCK_LINEARS; i++) {
+            lm_linear *linear = lm_model_linear(self, block_linears[i], layer);
+            status = linear == NULL ? TEMPER_OK : lm_linear_pack(context, linear, training, error);
+        }
+    }
+    return status ? status : lm_linear_pack(context, &self->head, training, error);
+}
+
+temper_status lm_model_reserve(const lm_context *context, const lm_model *self, size_t rows,
+                               temper_error *error) {
+    size_t bytes = lm_linear_scratch(context, &self->head, rows);
+    const lm_block *block = &self->blocks[0];
+    const lm_linear *linears[] = {&block->query, &block->key, &block->value, &block->output,
+                                  &block->gate,  &block->up,  &block->down};
+    for (size_t i = 0; i < BLOCK_LINEARS; i++) { /* every layer has these shapes */
+        size_t bytes_of_one = lm_linear_scratch(context, linears[i], rows);
+        bytes = bytes_of_one > bytes ? bytes_of_one : bytes;
+    }
+    return lm_context_reserve(context, bytes, error);
+}
+
+uint64_t lm_model_parameters(const lm_model *self) {
+    uint64_t total = 0;
+    for (int role = 0; role < LM_ROLE_COUNT; role++) {
+        unsigned rank;
+        size_t shape[2];
+        lm_role_shape(&self->config, (lm_role)role, &rank, shape);
+        if (rank != 0) {
+            total += (uint64_t)shape[0] * (rank == 2 ? shape[1] : 1) *
+                     (lm_role_per_layer((lm_role)role) ? self->config.layers : 1);
+        }
+    }
+    return total;
+}
+
+static void free_norm(lm_norm_weights *norm) {
+    free(norm->w);
+    free(norm->b);
+}
+
+void lm_model_close(lm_model *self) {
+    if (self == NULL) {
+        return;
+    }
+    for (size_t layer = 0; self->blocks != NULL && layer < self->config.layers; layer++) {
+        lm_block *block = &self->blocks[layer];
+        for (size_t i = 0; i < BLOCK_LINEARS; i++) {
+            lm_linear_free(block_linear(block, block_linears[i]));
+        }
+        free_norm(&block->attention_norm);
+        free_norm(&block->feed_norm);
+    }
+    if (self->config.tied) {
+        self->head.w = NULL;
+    }
+    lm_linear_free(&self->head);
+    free_norm(&self->final_norm);
+    free(self->blocks);
+    free(self->embedding);
+    free(self->position_embedding);
+    free(self->cosine);
+    free(self->sine);
+    free(self);
+}
