@@ -17,21 +17,30 @@ const char *tm_store_root(const tm_store *store);
 void tm_store_close(tm_store *store);
 
 bool tm_store_has(const tm_store *store, const tm_digest *digest);
-temper_status tm_store_put(tm_store *store, const void *bytes, size_t count, tm_digest *out, temper_error *error);
+/* TEMPER_IO when it is not there. Not verified. */
+temper_status tm_store_size(const tm_store *store, const tm_digest *digest, uint64_t *size,
+                            temper_error *error);
+temper_status tm_store_put(tm_store *store, const void *bytes, size_t count, tm_digest *out,
+                           temper_error *error);
 temper_status tm_store_put_file(tm_store *store, const char *path, tm_digest *out, temper_error *error);
 
 /* Writing as one goes. */
 typedef struct tm_store_writer tm_store_writer;
 temper_status tm_store_writer_new(tm_store *store, tm_store_writer **out, temper_error *error);
-temper_status tm_store_writer_add(tm_store_writer *writer, const void *bytes, size_t count, temper_error *error);
-temper_status tm_store_writer_commit(tm_store_writer *writer, tm_digest *out, temper_error *error); /* frees */
-void tm_store_writer_abort(tm_store_writer *writer); /* frees */
+temper_status tm_store_writer_add(tm_store_writer *writer, const void *bytes, size_t count,
+                                  temper_error *error);
+temper_status tm_store_writer_commit(tm_store_writer *writer, tm_digest *out,
+                                     temper_error *error); /* frees */
+void tm_store_writer_abort(tm_store_writer *writer);       /* frees */
 
 /* A verified, mapped blob. Digest mismatch: TEMPER_IO, the damaged blob is moved aside (damaged/) so that it can be made
  * again. Verification is remembered for a process. */
 temper_status tm_store_map(tm_store *store, const tm_digest *digest, const void **data, size_t *size,
                            temper_error *error);
 void tm_store_unmap(tm_store *store, const void *data, size_t size);
+
+/* The size of an entry whose blob is not in the store (it was left out of an archive). */
+#define TM_TREE_ABSENT UINT64_MAX
 
 /* Trees. Paths: relative, '/'-separated, no "..", no empty part, at most 255 bytes. */
 typedef struct tm_tree_entry {
@@ -45,18 +54,21 @@ typedef struct tm_tree {
 } tm_tree;
 temper_status tm_store_put_tree(tm_store *store, const tm_tree *tree, tm_digest *out, temper_error *error);
 temper_status tm_store_get_tree(tm_store *store, const tm_digest *digest, tm_tree *out, temper_error *error);
-/* A folder's files one level deep and below (hidden files and *.bin/*.pt/*.h5 duplicates of safetensors left out), or one
- * file as a tree of one. Symbolic links followed. */
+/* A folder's files one level deep and below, or one file as a tree of one. Hidden files are left out, and *.bin, *.pt, *.h5
+ * beside a *.safetensors (the same weights again). Symbolic links are followed. */
 temper_status tm_store_put_folder(tm_store *store, const char *path, tm_digest *out, temper_error *error);
 bool tm_tree_path_valid(const char *path);
 void tm_tree_free(tm_tree *tree);
 
 /* The cache: small canonical JSON records under a key. get: TEMPER_END when there is none. */
-temper_status tm_store_cache_put(tm_store *store, const tm_digest *key, const temper_json *record, temper_error *error);
-temper_status tm_store_cache_get(tm_store *store, const tm_digest *key, temper_arena *arena, const temper_json **out,
+temper_status tm_store_cache_put(tm_store *store, const tm_digest *key, const temper_json *record,
                                  temper_error *error);
-/* An exclusive lock by name (flock on locks/NAME), held until unlocked or the process dies. Waits up to `seconds`. */
-temper_status tm_store_lock(tm_store *store, const char *name, double seconds, int *lock, temper_error *error);
+temper_status tm_store_cache_get(tm_store *store, const tm_digest *key, temper_arena *arena,
+                                 const temper_json **out, temper_error *error);
+/* An exclusive lock by name (flock on locks/NAME), held until unlocked or the process dies. Waits up to `seconds`, then
+ * TEMPER_FAILED. NAME: letters, digits, '.', '_', '-'. */
+temper_status tm_store_lock(tm_store *store, const char *name, double seconds, int *lock,
+                            temper_error *error);
 void tm_store_unlock(int lock);
 
 #endif

@@ -1,0 +1,41 @@
+/* store_inside.h: what the files of core/store share. */
+#ifndef TM_STORE_INSIDE_H
+#define TM_STORE_INSIDE_H
+
+#include "store/store.h"
+
+#include <sys/stat.h>
+
+/* Which blobs this process has verified, and as which file. */
+typedef struct seen_set seen_set;
+seen_set *seen_new(void);
+void seen_free(seen_set *set);
+bool seen_has(seen_set *set, const tm_digest *digest, const struct stat *about);
+void seen_add(seen_set *set, const tm_digest *digest, const struct stat *about); /* best effort */
+void seen_remove(seen_set *set, const tm_digest *digest);
+
+struct tm_store {
+    char *root;
+    seen_set *seen;
+};
+
+/* A file in tmp/, locked while it is written. Invariant: after place or discard it has no temporary name any more. */
+typedef struct temporary_file {
+    char *path;
+    int file;
+} temporary_file;
+temper_status temporary_open(const tm_store *store, temporary_file *out, temper_error *error);
+temper_status temporary_write(temporary_file *temporary, const void *bytes, size_t count,
+                              temper_error *error);
+/* fsync, mode, rename to `path`, fsync of the folder. Discards on failure. */
+temper_status temporary_place(temporary_file *temporary, const char *path, unsigned mode,
+                              temper_error *error);
+void temporary_discard(temporary_file *temporary);
+
+/* malloc'ed ROOT/FOLDER/NAME. */
+char *store_path(const tm_store *store, const char *folder, const char *name);
+/* Renames a damaged file into damaged/, so that it can be looked at; removes it if even that fails. */
+void store_set_aside(const tm_store *store, const char *path, const char *name);
+uint64_t store_random(void);
+
+#endif
