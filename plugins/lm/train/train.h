@@ -1,0 +1,116 @@
+/* train.h: gradients of a model's weights or adapters, and what is done with them.
+ *
+ * Invariant (docs/numerics.md): a step's result depends on the weights, its rows in their order, the number of gradient
+ * shards and the profile; not on threads, the kernel set, or how a shard's rows are grouped for the forward pass. Rows
+ * go to shards contiguously; a shard is computed by one worker from its first row to its last, and shards are summed in
+ * one fixed binary tree. The forward pass is the model's own, so a training log-probability is a scoring one.
+ *
+ * In bf16/1 a weight gradient reduces over tokens in pairs. Each sequence is a segment of its own in the chain (the
+ * product is accumulated sequence by sequence, an odd last token alone), so a pair never crosses sequences and neither
+ * padding nor grouping can show. */
+#ifndef LM_TRAIN_H
+#define LM_TRAIN_H
+
+#include "../model/model.h"
+
+/* --- what is trained --- */
+
+/* Gives every layer named by `adapter` a LoRA pair: A uniform in +-1/sqrt(inputs) as PEFT draws it (Philox: key; role,
+ * layer, index), B zero. The model computes what it computed before. */
+temper_status lm_lora_attach(const lm_context *context, lm_model *model, const lm_adapter_config *adapter, uint64_t key,
+                             temper_error *error);
+
+/* A trained tensor and its place in the flat vector of all of them (gradients, moments). */
+typedef struct lm_trained {
+    lm_role role;
+    size_t layer;
+    char which; /* 'W': the tensor itself; 'A', 'B': its layer's adapter */
+    lm_real *values;
+    size_t count, offset;
+    bool decays; /* matrices do; norms and biases do not */
+} lm_trained;
+
+/* --- a trainer: a model, its optimiser's state, and a work space for each worker --- */
+
+typedef struct lm_train_options {
+    size_t gradient_shards; /* part of the result; 8 */
+    double beta1, beta2, epsilon, weight_decay;
+    double clip;        /* bound of the global gradient norm; 0: none */
+    size_t group_rows;  /* tokens of a forward pass, not part of the result; 0: 512 */
+    size_t chunk_rows;  /* rows of logits at once, even, not part of the result; 0: by the vocabulary */
+} lm_train_options;
+lm_train_options lm_train_defaults(void); /* 8, 0.9, 0.999, 1e-8, 0, 1 */
+
+/* The model's values must be kept (lm_model_open_training, lm_model_init). With adapters attached only they are
+ * trained; without, every tensor is. `outer` and `model` must outlive the trainer. */
+typedef struct lm_trainer lm_trainer;
+temper_status lm_trainer_new(const lm_context *outer, lm_model *model, const lm_train_options *options,
+                             lm_trainer **out, temper_error *error);
+void lm_trainer_free(lm_trainer *self);
+size_t lm_trainer_count(const lm_trainer *self); /* trained tensors */
+const lm_trained *lm_trainer_at(const lm_trainer *self, size_t index);
+size_t lm_trainer_parameters(const lm_trainer *self); /* trained values */
+
+/* A sequence; trained[i] nonzero: ids[i] is a target, predicted from ids[0..i). trained[0] is ignored. */
+typedef struct lm_example {
+    const int32_t *ids;
+    const uint8_t *trained;
+    size_t count;
+} lm_example;
+
+/* A pair with what the frozen reference model says of it (sums over trained tokens). */
+typedef struct lm_pair {
+    lm_example chosen, rejected;
+    double reference_chosen, reference_rejected;
+} lm_pair;
+
+typedef struct lm_sft_result {
+    double loss; /* mean negative log-likelihood of a trained token */
+    size_t tokens;
+} lm_sft_result;
+
+/* Means over pairs, as TRL names them. */
+typedef struct lm_dpo_result {
+    double loss;
+    double reward_chosen, reward_rejected, accuracy, margin; /* rewards: beta (logp - reference) */
+    double logp_chosen, logp_rejected;
+} lm_dpo_result;
+
+typedef struct lm_dpo_options {
+    double beta;      /* 0.1 */
+    double rpo_alpha; /* weight of the chosen answer's mean token loss (RPO); 0 */
+} lm_dpo_options;
+
+/* Loss and gradient of a batch; the gradient stays in the trainer until apply. `gradient` (may be NULL) shows it, of the
+ * mean loss, in the flat order. A row without a trained token is an error naming its index. */
+temper_status lm_trainer_sft(lm_trainer *self, const lm_example *const *rows, size_t count, lm_sft_result *result,
+                             temper_error *error);
+temper_status lm_trainer_dpo(lm_trainer *self, const lm_pair *const *pairs, size_t count,
+                             const lm_dpo_options *options, lm_dpo_result *result, temper_error *error);
+/* Copies the gradient of the mean loss, before clipping, to out[lm_trainer_parameters]. */
+void lm_trainer_gradient(const lm_trainer *self, lm_real *out);
+/* Clips, takes one AdamW step at `rate` and packs the changed weights. *norm: before clipping. A norm that is not
+ * finite is TEMPER_FAILED and changes nothing. */
+temper_status lm_trainer_apply(lm_trainer *self, double rate, double *norm, temper_error *error);
+
+/* Sum of the log-probabilities of each example's trained tokens, in token order, in double. */
+temper_status lm_trainer_score(lm_trainer *self, const lm_example *const *examples, size_t count, double *sums,
+                               temper_error *error);
+
+/* --- schedule: the learning rate of step 0 .. total-1 --- */
+typedef enum lm_schedule { LM_CONSTANT, LM_LINEAR, LM_COSINE } lm_schedule;
+/* Rises over `warmup` steps to `peak` (reached at step warmup-1), then falls to `peak * final` by the schedule. */
+double lm_schedule_rate(lm_schedule schedule, double peak, double final, size_t step, size_t warmup, size_t total);
+
+/* --- order: a permutation of 0..count-1 for an epoch, by Philox --- */
+void lm_shuffle(uint64_t key, uint64_t epoch, size_t *order, size_t count);
+
+/* --- writing the result --- */
+
+/* All weights under their Hugging Face names. Vectors and matrices in `dtype`. */
+temper_status lm_model_write(const lm_context *context, lm_model *model, lm_dtype dtype, lm_write *write,
+                             void *write_context, temper_error *error);
+/* The adapters under PEFT's names, f32. */
+temper_status lm_adapter_write(lm_model *model, lm_write *write, void *write_context, temper_error *error);
+
+#endif
