@@ -1,0 +1,112 @@
+/* internal.h: what the files of train/ share. */
+#ifndef LM_TRAIN_INTERNAL_H
+#define LM_TRAIN_INTERNAL_H
+
+#include "train.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+enum { LM_NOT_TRAINED = -1 };
+
+/* Where each tensor's gradient lies in the flat vector; SIZE_MAX: not trained. By [role][layer]. */
+typedef struct lm_places {
+    size_t *weight, *a, *b; /* [LM_ROLE_COUNT * layers] */
+} lm_places;
+
+static inline size_t lm_place(const lm_model *model, lm_role role, size_t layer) {
+    return (size_t)role * model->config.layers + layer;
+}
+
+/* A row of logits that counts: predicted from row `row` of the forward pass. */
+typedef struct lm_target {
+    size_t row;
+    int32_t id;
+    lm_real logprob; /* found by lm_loss_logprobs or lm_loss_backward */
+    lm_real weight;  /* dlogits = weight * (softmax - one hot) */
+} lm_target;
+
+/* What one worker computes with: allocated once, grown when a longer sequence comes. */
+typedef struct lm_work {
+    lm_context context; /* serial */
+    size_t rows;        /* capacity in rows */
+    lm_activations *activations;
+    lm_real *final_normed, *d_final, *d_stream, *d_normed;       /* [rows][H] */
+    lm_real *d_query, *d_attended;                               /* [rows][A*D] */
+    lm_real *d_key, *d_value;                                    /* [rows][G*D] */
+    lm_real *d_gate, *d_up, *d_activated;                        /* [rows][F] */
+    lm_real *scatter;                                            /* [V][H] of a tied embedding, or NULL */
+    lm_cache **caches;
+    size_t cache_count;
+    lm_sequence *sequences; /* [cache_count] */
+    size_t *offsets;        /* [cache_count + 1] */
+    lm_target *targets;     /* [rows] */
+    size_t *target_offsets; /* [cache_count + 1]: targets of each sequence */
+    /* logits */
+    size_t chunk;
+    lm_real *logits, *chunk_input, *d_chunk; /* [chunk][V], [chunk][H] */
+    size_t *chunk_offsets;                   /* [chunk + 1] */
+    size_t *chunk_rows;                      /* [chunk] */
+    size_t loaded; /* number of targets whose logits are in `logits` since the last forward, all of them or 0 */
+} lm_work;
+
+struct lm_trainer {
+    const lm_context *outer;
+    lm_model *model;
+    lm_train_options options;
+    lm_trained *trained;
+    size_t trained_count, parameters;
+    lm_places places;
+    bool adapters_only, embedding_trained;
+    lm_real *moment1, *moment2;
+    size_t step;
+    lm_work *works; /* [outer->parallel.workers] */
+    /* the gradient of the last batch: root of the tree of shards, and what makes a mean of it */
+    lm_real *gradient;
+    double gradient_scale;
+    /* fixed pieces of the flat vector: who owns which value in the optimiser never shows */
+    struct lm_piece {
+        size_t tensor, start, count;
+        double squares;
+    } *pieces;
+    size_t piece_count;
+    /* gradient buffers between shards */
+    pthread_mutex_t lock;
+    lm_real **spare;
+    size_t spare_count, spare_capacity;
+};
+
+/* rows * columns values, 64-byte aligned, zeroed; NULL when that overflows or memory is short. Freed with free. */
+lm_real *lm_train_allocate(size_t rows, size_t columns);
+
+/* work.c */
+temper_status lm_work_init(lm_work *self, const lm_trainer *trainer, temper_error *error);
+void lm_work_free(lm_work *self);
+/* Room for a group of `count` examples. */
+temper_status lm_work_reserve(lm_work *self, const lm_trainer *trainer, size_t rows, size_t count,
+                              temper_error *error);
+
+/* forward.c: the group's forward pass and its targets (row, id, weight 1). With `keep`, ready for backward. */
+temper_status lm_group_forward(lm_work *work, const lm_trainer *trainer, const lm_example *const *examples,
+                               size_t count, bool keep, temper_error *error);
+
+/* loss.c */
+void lm_loss_logprobs(lm_work *work, const lm_model *model, size_t sequences);
+/* Fills d_final (all rows) from the targets' weights; adds to d_head ([V][H], or NULL: frozen). Also logprobs. */
+void lm_loss_backward(lm_work *work, const lm_model *model, size_t sequences, size_t rows, lm_real *d_head);
+
+/* backward.c: from d_final down to the embedding; adds to the flat gradient. */
+temper_status lm_group_backward(lm_work *work, const lm_trainer *trainer, size_t sequences, lm_real *gradient,
+                                temper_error *error);
+
+/* shards.c: calls shard(context, index, work, gradient) for index < count, each on one worker with a zeroed gradient,
+ * and leaves their sum over the fixed tree in trainer->gradient. */
+typedef temper_status lm_shard(void *context, size_t index, lm_work *work, lm_real *gradient, temper_error *error);
+temper_status lm_shards_run(lm_trainer *trainer, size_t count, lm_shard *shard, void *context, temper_error *error);
+
+/* parameters.c */
+temper_status lm_parameters_collect(lm_trainer *self, temper_error *error);
+/* Packs what changed: every trained layer, or its adapter. */
+temper_status lm_parameters_pack(lm_trainer *self, temper_error *error);
+
+#endif
