@@ -14,7 +14,7 @@
 
 #include <stdlib.h>
 
-enum { LM_QUERY_BLOCK = 48 };
+enum { LM_QUERY_BLOCK = 48, LM_BACKWARD_BLOCK = 64 };
 
 static size_t panels(size_t n) {
     return (n + LM_PANEL - 1) / LM_PANEL;
@@ -290,6 +290,149 @@ temper_status lm_attention_forward(const lm_context *context, const lm_config *c
     lm_context_run(context, work, count * config->kv_heads, attention_head, &job);
     for (size_t i = 0; i < count; i++) {
         sequences[i].cache->length += sequences[i].n;
+    }
+    return TEMPER_OK;
+}
+
+/* --- backward: a whole sequence from position 0, a block of queries at a time, scores made again ---
+ *
+ * For a head, S = scale Q K^T, P = softmax(S) over the keys that a query sees, O = P V:
+ *   dV += P^T dO     dP = dO V^T     dS = P (dP - sum over d of dO O)     dQ = scale dS K     dK += scale dS^T Q
+ * dK and dV are chains over queries in order, block after block (a block is even, so the pairs of bf16/1 lie at the
+ * same positions whatever the length), the heads of a kv head one after another. Masked elements of P and dS are 0. */
+typedef struct backward {
+    const lm_context *context;
+    size_t n, size;                  /* positions, head size */
+    size_t query_stride, key_stride; /* A*D, G*D */
+    lm_real scale;
+    size_t window;
+    char *keys, *values, *key_rows; /* packed: K^T, V^T (reduction over D), K (reduction over positions) */
+    char *q_rows, *dout_rows;       /* packed, a block: reduction over its queries */
+    lm_real *p, *ds;                /* [block][n rounded up to a panel] */
+    size_t stride;
+    void *scratch;
+} backward;
+
+static size_t round_up(size_t bytes) {
+    return (bytes + 63) / 64 * 64;
+}
+
+/* Lays out the memory of a backward pass; returns how much it takes. */
+static size_t backward_layout(backward *self, char *memory) {
+    const lm_product *product = self->context->product;
+    size_t columns = panels(self->n) * product->panel_bytes(self->size), longest = self->n, used = 0;
+    longest = longest < self->size ? self->size : longest;
+    longest = longest < LM_BACKWARD_BLOCK ? LM_BACKWARD_BLOCK : longest;
+    size_t rows = panels(self->size) * product->panel_bytes(LM_BACKWARD_BLOCK);
+    self->stride = panels(self->n) * LM_PANEL;
+    struct {
+        void *place;
+        size_t bytes;
+    } parts[] = {{&self->keys, columns},
+                 {&self->values, columns},
+                 {&self->key_rows, panels(self->size) * product->panel_bytes(self->n)},
+                 {&self->q_rows, rows},
+                 {&self->dout_rows, rows},
+                 {&self->p, LM_BACKWARD_BLOCK * self->stride * sizeof(lm_real)},
+                 {&self->ds, LM_BACKWARD_BLOCK * self->stride * sizeof(lm_real)},
+                 {&self->scratch, product->scratch_bytes(longest)}};
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+        if (memory != NULL) {
+            char *start = memory + used;
+            memcpy(parts[i].place, &start, sizeof start);
+        }
+        used += round_up(parts[i].bytes);
+    }
+    return used;
+}
+
+/* C[m][size] (+)= A . B, B packed with `packed_k` rows of which the first k count. */
+static void times_rows(const backward *self, size_t m, size_t k, const lm_real *a, bool a_transposed,
+                       const char *packed, size_t packed_k, lm_real *c, size_t c_stride, bool accumulate) {
+    const lm_product *product = self->context->product;
+    for (size_t panel = 0; panel < panels(self->size); panel++) {
+        size_t column = panel * LM_PANEL;
+        size_t columns = self->size - column < LM_PANEL ? self->size - column : LM_PANEL;
+        product->multiply(m, columns, k, a, self->stride, a_transposed,
+                          packed + panel * product->panel_bytes(packed_k), c + column, c_stride, accumulate,
+                          self->scratch);
+    }
+}
+
+/* P and dS of queries first .. first + rows over keys below `end`; zeros where a query sees nothing. */
+static void softmax_backward(const backward *self, size_t first, size_t rows, size_t end, const lm_real *out,
+                             const lm_real *dout) {
+    const lm_kernels *kernels = self->context->kernels;
+    for (size_t r = 0; r < rows; r++) {
+        size_t position = first + r, start = first_key(self->window, position);
+        lm_real *p = self->p + r * self->stride, *ds = self->ds + r * self->stride;
+        size_t keys = position + 1 - start;
+        lm_real sum = kernels->softmax_numerators(p + start, NULL, p + start, self->scale, keys);
+        lm_real mean = kernels->dot_striped(dout + position * self->query_stride,
+                                            out + position * self->query_stride, self->size);
+        lm_real inverse = 1 / sum;
+        for (size_t j = start; j <= position; j++) {
+            p[j] *= inverse;
+            ds[j] = p[j] * (ds[j] - mean) * self->scale;
+        }
+        memset(p, 0, start * sizeof *p);
+        memset(ds, 0, start * sizeof *ds);
+        memset(p + position + 1, 0, (end - position - 1) * sizeof *p);
+        memset(ds + position + 1, 0, (end - position - 1) * sizeof *ds);
+    }
+}
+
+/* One head; q, out, dout, dq at its first element, k.. packed for its kv head, dk, dv at that one's. */
+static void backward_head(const backward *self, const lm_real *q, const lm_real *out, const lm_real *dout,
+                          lm_real *dq, lm_real *dk, lm_real *dv) {
+    const lm_product *product = self->context->product;
+    size_t size = self->size, width = self->query_stride;
+    for (size_t first = 0; first < self->n; first += LM_BACKWARD_BLOCK) {
+        size_t rows = self->n - first < LM_BACKWARD_BLOCK ? self->n - first : LM_BACKWARD_BLOCK;
+        size_t end = first + rows;
+        const lm_real *q_block = q + first * width, *dout_block = dout + first * width;
+        product->multiply(rows, end, size, q_block, width, false, self->keys, self->p, self->stride, false,
+                          self->scratch);
+        product->multiply(rows, end, size, dout_block, width, false, self->values, self->ds, self->stride,
+                          false, self->scratch);
+        softmax_backward(self, first, rows, end, out, dout);
+        times_rows(self, rows, end, self->ds, false, self->key_rows, self->n, dq + first * width, width,
+                   false);
+        product->pack(self->dout_rows, dout_block, rows, size, width, false);
+        times_rows(self, end, rows, self->p, true, self->dout_rows, rows, dv, self->key_stride, true);
+        product->pack(self->q_rows, q_block, rows, size, width, false);
+        times_rows(self, end, rows, self->ds, true, self->q_rows, rows, dk, self->key_stride, true);
+    }
+}
+
+temper_status lm_attention_backward(const lm_context *context, const lm_config *config, size_t window,
+                                    const lm_real *q, const lm_real *k, const lm_real *v, const lm_real *out,
+                                    const lm_real *dout, size_t n, lm_real *dq, lm_real *dk, lm_real *dv,
+                                    temper_error *error) {
+    size_t size = config->head_size, group = config->heads / config->kv_heads;
+    backward self = {.context = context,
+                     .n = n,
+                     .size = size,
+                     .query_stride = config->heads * size,
+                     .key_stride = config->kv_heads * size,
+                     .scale = (lm_real)config->attention_scale,
+                     .window = window};
+    temper_status status = lm_context_reserve(context, backward_layout(&self, NULL), error);
+    if (status) {
+        return status;
+    }
+    backward_layout(&self, lm_context_scratch(context, 0));
+    memset(dk, 0, n * self.key_stride * sizeof *dk);
+    memset(dv, 0, n * self.key_stride * sizeof *dv);
+    for (size_t head = 0; head < config->heads; head++) {
+        size_t kv = head / group * size;
+        if (head % group == 0) {
+            context->product->pack(self.keys, k + kv, size, n, self.key_stride, true);
+            context->product->pack(self.values, v + kv, size, n, self.key_stride, true);
+            context->product->pack(self.key_rows, k + kv, n, size, self.key_stride, false);
+        }
+        backward_head(&self, q + head * size, out + head * size, dout + head * size, dq + head * size,
+                      dk + kv, dv + kv);
     }
     return TEMPER_OK;
 }

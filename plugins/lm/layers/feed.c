@@ -25,3 +25,13 @@ void lm_activation_forward(const lm_context *context, lm_activation kind, const 
     activation_job job = {context, kind, gate, up, n, y};
     lm_context_ranges(context, rows * n * 8, rows, 1, activation_rows, &job);
 }
+
+void lm_activation_backward(const lm_context *context, lm_activation kind, const lm_real *gate,
+                            const lm_real *up, const lm_real *dy, size_t rows, size_t n, lm_real *dgate,
+                            lm_real *dup) {
+    if (kind == LM_SWIGLU) {
+        context->kernels->swiglu_backward(dgate, dup, dy, gate, up, rows * n);
+    } else {
+        context->kernels->gelu_new_backward(dup, dy, up, rows * n);
+    }
+}

@@ -92,8 +92,8 @@ size_t lm_linear_scratch(const lm_context *context, const lm_linear *self, size_
 void lm_linear_forward(const lm_context *context, const lm_linear *self, const lm_real *x, size_t rows,
                        lm_real *y, lm_real *lora_hidden);
 
-/* Rows of several sequences: weight gradients in bf16 pad each sequence to an even token count, so that a pair of
- * the reduction never crosses sequences. offsets[sequences + 1] in rows. */
+/* Rows of several sequences: a weight gradient reduces over tokens sequence by sequence (an odd last token alone), so
+ * that a pair of bf16/1 never crosses sequences. offsets[sequences + 1] in rows, the first 0. */
 typedef struct lm_rows {
     size_t sequences;
     const size_t *offsets;
@@ -158,8 +158,8 @@ temper_status lm_attention_forward(const lm_context *context, const lm_config *c
  * probabilities is passed straight through (the usual straight-through gradient). */
 temper_status lm_attention_backward(const lm_context *context, const lm_config *config, size_t window,
                                     const lm_real *q, const lm_real *k, const lm_real *v, const lm_real *out,
-                                    const lm_real *statistics, const lm_real *dout, size_t n, lm_real *dq,
-                                    lm_real *dk, lm_real *dv, temper_error *error);
+                                    const lm_real *dout, size_t n, lm_real *dq, lm_real *dk, lm_real *dv,
+                                    temper_error *error);
 
 /* --- rope tables: cosine, sine [positions][D/2], computed with temper/math.h --- */
 void lm_rope_tables(double theta, size_t head_size, size_t positions, lm_real *cosine, lm_real *sine);

@@ -1,7 +1,13 @@
 /* linear.c: y = x W^T + b, with a LoRA pair applied on top.
  *
  * Invariant: an output is one chain over the inputs in ascending order (kernels.h), then + bias, then the adapter's
- * chain continued from there; rows and panels of outputs are only dealt to workers. */
+ * chain continued from there; rows and panels of outputs are only dealt to workers.
+ *
+ * Backward, per sequence s with rows t:
+ *   dx [t] = dy[t] W  (+ (dy[t] scale B) A)      dW += sum over t of dy[t]^T x[t]
+ *   dB += sum over t of dy[t]^T (scale h[t])     dA += sum over t of (scale dy[t] B)^T x[t]
+ * A weight's gradient is one chain over rows, in order; each sequence is a segment of its own, so that the pairs of
+ * bf16/1 never cross sequences. It runs on the caller: training deals shards to workers, not rows. */
 #include "layers.h"
 
 #include <stdlib.h>
@@ -66,16 +72,32 @@ void lm_linear_free(lm_linear *self) {
     *self = (lm_linear){0};
 }
 
+static size_t aligned(size_t bytes) {
+    return (bytes + 63) / 64 * 64;
+}
+
+/* Of a packed B of k x n. */
+static size_t packed_bytes(const lm_context *context, size_t k, size_t n) {
+    return aligned((n + LM_PANEL - 1) / LM_PANEL * context->product->panel_bytes(k));
+}
+
 size_t lm_linear_scratch(const lm_context *context, const lm_linear *self, size_t rows) {
     size_t k = self->inputs > self->outputs ? self->inputs : self->outputs;
     if (self->lora != NULL && self->lora->rank > k) {
         k = self->lora->rank;
     }
-    /* Weight gradients reduce over rows, each sequence padded to an even count. */
-    if (k < 2 * rows) {
-        k = 2 * rows;
+    if (k < rows) { /* weight gradients reduce over rows */
+        k = rows;
     }
-    return context->product->scratch_bytes(k);
+    size_t bytes = context->product->scratch_bytes(k);
+    if (rows > 0) {
+        bytes = aligned(bytes) + packed_bytes(context, rows, self->inputs);
+        if (self->lora != NULL) {
+            bytes += packed_bytes(context, rows, self->lora->rank) +
+                     aligned(rows * self->lora->rank * sizeof(lm_real));
+        }
+    }
+    return bytes;
 }
 
 typedef struct forward_job {
@@ -151,4 +173,85 @@ void lm_linear_forward(const lm_context *context, const lm_linear *self, const l
         hidden_rows(&job, 0, rows, 0);
     }
     lm_context_ranges(context, work, (self->outputs + LM_PANEL - 1) / LM_PANEL, 1, forward_panels, &job);
+}
+
+/* Scratch of one backward call: for A's packing first, then what is made here. */
+typedef struct backward_job {
+    const lm_context *context;
+    const lm_linear *self;
+    void *scratch, *packed_x, *packed_hidden;
+    lm_real *dhidden;
+} backward_job;
+
+static backward_job backward_memory(const lm_context *context, const lm_linear *self, size_t rows) {
+    backward_job job = {.context = context, .self = self, .scratch = lm_context_scratch(context, 0)};
+    size_t k = self->inputs > self->outputs ? self->inputs : self->outputs;
+    size_t rank = self->lora == NULL ? 0 : self->lora->rank;
+    k = k < rank ? rank : k;
+    k = k < rows ? rows : k;
+    char *next = (char *)job.scratch + aligned(context->product->scratch_bytes(k));
+    job.packed_x = next;
+    next += packed_bytes(context, rows, self->inputs);
+    job.packed_hidden = next;
+    job.dhidden = (lm_real *)(void *)(next + packed_bytes(context, rows, rank));
+    return job;
+}
+
+/* C [m][n] += A^T B over `count` rows: A [count][m], B packed [count][n]. */
+static void add_outer(const backward_job *job, size_t m, size_t n, size_t count, const lm_real *a,
+                      const void *packed, lm_real *c) {
+    job->context->product->multiply(m, n, count, a, m, true, packed, c, n, true, job->scratch);
+}
+
+/* dh = scale * (dy B), dx += dh A. */
+static void lora_dx(const backward_job *job, const lm_real *dy, size_t rows, lm_real *dx) {
+    const lm_product *product = job->context->product;
+    const lm_lora *lora = job->self->lora;
+    size_t outputs = job->self->outputs, inputs = job->self->inputs, rank = lora->rank;
+    product->multiply(rows, rank, outputs, dy, outputs, false, lora->b_backward, job->dhidden, rank, false,
+                      job->scratch);
+    job->context->kernels->scale(job->dhidden, lora->scale, rows * rank);
+    if (dx != NULL) {
+        product->multiply(rows, inputs, rank, job->dhidden, rank, false, lora->a_backward, dx, inputs, true,
+                          job->scratch);
+    }
+}
+
+void lm_linear_backward(const lm_context *context, const lm_linear *self, const lm_real *x,
+                        const lm_real *lora_hidden, const lm_real *dy, lm_rows rows, lm_real *dx, bool add_dx,
+                        lm_real *dw, lm_real *dbias, lm_real *da, lm_real *db) {
+    size_t count = rows.offsets[rows.sequences], outputs = self->outputs, inputs = self->inputs;
+    backward_job job = backward_memory(context, self, count);
+    const lm_product *product = context->product;
+    if (dx != NULL) {
+        product->multiply(count, inputs, outputs, dy, outputs, false, self->backward, dx, inputs, add_dx,
+                          job.scratch);
+    }
+    if (self->lora != NULL) {
+        lora_dx(&job, dy, count, dx);
+    }
+    for (size_t row = 0; dbias != NULL && row < count; row++) {
+        context->kernels->add(dbias, dy + row * outputs, outputs);
+    }
+    for (size_t s = 0; s < rows.sequences; s++) {
+        size_t first = rows.offsets[s], n = rows.offsets[s + 1] - first;
+        if (n == 0) {
+            continue;
+        }
+        if (dw != NULL || da != NULL) {
+            product->pack(job.packed_x, x + first * inputs, n, inputs, inputs, false);
+        }
+        if (dw != NULL) {
+            add_outer(&job, outputs, inputs, n, dy + first * outputs, job.packed_x, dw);
+        }
+        if (da != NULL) {
+            size_t rank = self->lora->rank;
+            add_outer(&job, rank, inputs, n, job.dhidden + first * rank, job.packed_x, da);
+        }
+        if (db != NULL) {
+            size_t rank = self->lora->rank;
+            product->pack(job.packed_hidden, lora_hidden + first * rank, n, rank, rank, false);
+            add_outer(&job, outputs, rank, n, dy + first * outputs, job.packed_hidden, db);
+        }
+    }
 }

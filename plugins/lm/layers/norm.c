@@ -36,3 +36,18 @@ void lm_norm_forward(const lm_context *context, const lm_norm_weights *self, con
     norm_job job = {context, self, x, n, y, statistics};
     lm_context_ranges(context, rows * n * 2, rows, 1, norm_rows, &job);
 }
+
+void lm_norm_backward(const lm_context *context, const lm_norm_weights *self, const lm_real *x,
+                      const lm_real *statistics, const lm_real *dy, size_t rows, size_t n, lm_real *dx,
+                      lm_real *dw, lm_real *db) {
+    const lm_kernels *kernels = context->kernels;
+    for (size_t row = 0; row < rows; row++) { /* in order: dw and db are chains over rows */
+        lm_real mean = statistics[2 * row], inverse = statistics[2 * row + 1];
+        const lm_real *dy_row = dy + row * n, *x_row = x + row * n;
+        if (self->kind == LM_RMS_NORM) {
+            kernels->rms_norm_backward(dx + row * n, dw, dy_row, x_row, self->w, inverse, n);
+        } else {
+            kernels->layer_norm_backward(dx + row * n, dw, db, dy_row, x_row, self->w, mean, inverse, n);
+        }
+    }
+}

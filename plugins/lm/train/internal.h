@@ -7,8 +7,6 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-enum { LM_NOT_TRAINED = -1 };
-
 /* Where each tensor's gradient lies in the flat vector; SIZE_MAX: not trained. By [role][layer]. */
 typedef struct lm_places {
     size_t *weight, *a, *b; /* [LM_ROLE_COUNT * layers] */
@@ -31,23 +29,23 @@ typedef struct lm_work {
     lm_context context; /* serial */
     size_t rows;        /* capacity in rows */
     lm_activations *activations;
-    lm_real *final_normed, *d_final, *d_stream, *d_normed;       /* [rows][H] */
-    lm_real *d_query, *d_attended;                               /* [rows][A*D] */
-    lm_real *d_key, *d_value;                                    /* [rows][G*D] */
-    lm_real *d_gate, *d_up, *d_activated;                        /* [rows][F] */
-    lm_real *scatter;                                            /* [V][H] of a tied embedding, or NULL */
-    lm_cache **caches;
-    size_t cache_count;
-    lm_sequence *sequences; /* [cache_count] */
-    size_t *offsets;        /* [cache_count + 1] */
-    lm_target *targets;     /* [rows] */
-    size_t *target_offsets; /* [cache_count + 1]: targets of each sequence */
+    lm_real *final_normed, *d_final, *d_stream, *d_normed; /* [rows][H] */
+    lm_real *d_query, *d_attended;                         /* [rows][A*D] */
+    lm_real *d_key, *d_value;                              /* [rows][G*D] */
+    lm_real *d_gate, *d_up, *d_activated;                  /* [rows][F] */
+    lm_real *scatter;                                      /* [V][H] of a tied embedding, or NULL */
+    size_t *positions;                                     /* [rows] 0, 1, 2 .. */
+    lm_target *targets;                                    /* [rows] */
+    size_t group;                                          /* capacity in sequences */
+    lm_sequence *sequences;                                /* [group] */
+    size_t *offsets;                                       /* [group + 1] rows of each sequence */
+    size_t *target_offsets;                                /* [group + 1] targets of each sequence */
     /* logits */
     size_t chunk;
     lm_real *logits, *chunk_input, *d_chunk; /* [chunk][V], [chunk][H] */
     size_t *chunk_offsets;                   /* [chunk + 1] */
-    size_t *chunk_rows;                      /* [chunk] */
-    size_t loaded; /* number of targets whose logits are in `logits` since the last forward, all of them or 0 */
+    size_t
+        loaded; /* number of targets whose logits are in `logits` since the last forward, all of them or 0 */
 } lm_work;
 
 struct lm_trainer {
@@ -68,7 +66,7 @@ struct lm_trainer {
     struct lm_piece {
         size_t tensor, start, count;
         double squares;
-    } *pieces;
+    } * pieces;
     size_t piece_count;
     /* gradient buffers between shards */
     pthread_mutex_t lock;
@@ -76,8 +74,11 @@ struct lm_trainer {
     size_t spare_count, spare_capacity;
 };
 
-/* rows * columns values, 64-byte aligned, zeroed; NULL when that overflows or memory is short. Freed with free. */
-lm_real *lm_train_allocate(size_t rows, size_t columns);
+/* rows * columns values, zeroed; NULL when that overflows or memory is short. Freed with free. */
+static inline lm_real *lm_train_allocate(size_t rows, size_t columns) {
+    size_t count;
+    return __builtin_mul_overflow(rows, columns, &count) ? NULL : lm_allocate(count, sizeof(lm_real));
+}
 
 /* work.c */
 temper_status lm_work_init(lm_work *self, const lm_trainer *trainer, temper_error *error);
@@ -91,9 +92,10 @@ temper_status lm_group_forward(lm_work *work, const lm_trainer *trainer, const l
                                size_t count, bool keep, temper_error *error);
 
 /* loss.c */
-void lm_loss_logprobs(lm_work *work, const lm_model *model, size_t sequences);
+temper_status lm_loss_logprobs(lm_work *work, const lm_model *model, size_t sequences, temper_error *error);
 /* Fills d_final (all rows) from the targets' weights; adds to d_head ([V][H], or NULL: frozen). Also logprobs. */
-void lm_loss_backward(lm_work *work, const lm_model *model, size_t sequences, size_t rows, lm_real *d_head);
+temper_status lm_loss_backward(lm_work *work, const lm_model *model, size_t sequences, size_t rows,
+                               lm_real *d_head, temper_error *error);
 
 /* backward.c: from d_final down to the embedding; adds to the flat gradient. */
 temper_status lm_group_backward(lm_work *work, const lm_trainer *trainer, size_t sequences, lm_real *gradient,
@@ -101,8 +103,13 @@ temper_status lm_group_backward(lm_work *work, const lm_trainer *trainer, size_t
 
 /* shards.c: calls shard(context, index, work, gradient) for index < count, each on one worker with a zeroed gradient,
  * and leaves their sum over the fixed tree in trainer->gradient. */
-typedef temper_status lm_shard(void *context, size_t index, lm_work *work, lm_real *gradient, temper_error *error);
-temper_status lm_shards_run(lm_trainer *trainer, size_t count, lm_shard *shard, void *context, temper_error *error);
+typedef temper_status lm_shard(void *context, size_t index, lm_work *work, lm_real *gradient,
+                               temper_error *error);
+temper_status lm_shards_run(lm_trainer *trainer, size_t count, lm_shard *shard, void *context,
+                            temper_error *error);
+
+/* optimiser.c */
+temper_status lm_optimiser_init(lm_trainer *self, temper_error *error);
 
 /* parameters.c */
 temper_status lm_parameters_collect(lm_trainer *self, temper_error *error);

@@ -37,7 +37,8 @@ temper_status lm_lora_attach(const lm_context *context, lm_model *model, const l
         return temper_fail(error, TEMPER_INVALID, "an adapter's rank is 1 to 4096, not %zu", adapter->rank);
     }
     if (model->lora_rank != 0) {
-        return temper_fail(error, TEMPER_UNSUPPORTED, "this model has an adapter already: export it merged first");
+        return temper_fail(error, TEMPER_UNSUPPORTED,
+                           "this model has an adapter already: export it merged first");
     }
     size_t attached = 0;
     for (int role = 0; role < LM_ROLE_COUNT; role++) {

@@ -32,13 +32,14 @@ static size_t next_chunk(lm_work *work, size_t sequences, size_t first, size_t *
 }
 
 /* Logits of targets [first, end) into work->logits, their inputs gathered in chunk_input. */
-static void load(lm_work *work, const lm_model *model, size_t first, size_t end) {
+static temper_status load(lm_work *work, const lm_model *model, size_t first, size_t end,
+                          temper_error *error) {
     size_t hidden = model->config.hidden;
     for (size_t i = first; i < end; i++) {
         memcpy(work->chunk_input + (i - first) * hidden, work->final_normed + work->targets[i].row * hidden,
                hidden * sizeof(lm_real));
     }
-    lm_model_logits(&work->context, model, work->chunk_input, NULL, end - first, work->logits);
+    return lm_model_logits(&work->context, model, work->chunk_input, NULL, end - first, work->logits, error);
 }
 
 static void log_probability(const lm_kernels *kernels, lm_target *target, const lm_real *logits, size_t n) {
@@ -47,11 +48,14 @@ static void log_probability(const lm_kernels *kernels, lm_target *target, const 
     target->logprob = (logits[target->id] - max) - log_sum;
 }
 
-void lm_loss_logprobs(lm_work *work, const lm_model *model, size_t sequences) {
+temper_status lm_loss_logprobs(lm_work *work, const lm_model *model, size_t sequences, temper_error *error) {
     size_t total = work->target_offsets[sequences], vocabulary = model->config.vocabulary;
     for (size_t first = 0; first < total;) {
         size_t end = total - first < work->chunk ? total : first + work->chunk;
-        load(work, model, first, end);
+        temper_status status = load(work, model, first, end, error);
+        if (status) {
+            return status;
+        }
         for (size_t i = first; i < end; i++) {
             log_probability(work->context.kernels, &work->targets[i], work->logits + (i - first) * vocabulary,
                             vocabulary);
@@ -59,9 +63,11 @@ void lm_loss_logprobs(lm_work *work, const lm_model *model, size_t sequences) {
         work->loaded = first == 0 && end == total ? total : 0;
         first = end;
     }
+    return TEMPER_OK;
 }
 
-void lm_loss_backward(lm_work *work, const lm_model *model, size_t sequences, size_t rows, lm_real *d_head) {
+temper_status lm_loss_backward(lm_work *work, const lm_model *model, size_t sequences, size_t rows,
+                               lm_real *d_head, temper_error *error) {
     const lm_kernels *kernels = work->context.kernels;
     size_t total = work->target_offsets[sequences], vocabulary = model->config.vocabulary,
            hidden = model->config.hidden, sequence = 0;
@@ -69,8 +75,9 @@ void lm_loss_backward(lm_work *work, const lm_model *model, size_t sequences, si
     for (size_t first = 0; first < total;) {
         size_t segments, end = next_chunk(work, sequences, first, &sequence, &segments);
         bool loaded = first == 0 && end == total && work->loaded == total;
-        if (!loaded) {
-            load(work, model, first, end);
+        temper_status status = loaded ? TEMPER_OK : load(work, model, first, end, error);
+        if (status) {
+            return status;
         }
         for (size_t i = first; i < end; i++) {
             lm_target *target = &work->targets[i];
@@ -83,7 +90,8 @@ void lm_loss_backward(lm_work *work, const lm_model *model, size_t sequences, si
             row[target->id] -= target->weight;
         }
         lm_linear_backward(&work->context, &model->head, work->chunk_input, NULL, work->logits,
-                           (lm_rows){segments, work->chunk_offsets}, work->d_chunk, false, d_head, NULL, NULL, NULL);
+                           (lm_rows){segments, work->chunk_offsets}, work->d_chunk, false, d_head, NULL, NULL,
+                           NULL);
         for (size_t i = first; i < end; i++) {
             memcpy(work->d_final + work->targets[i].row * hidden, work->d_chunk + (i - first) * hidden,
                    hidden * sizeof(lm_real));
@@ -91,4 +99,5 @@ void lm_loss_backward(lm_work *work, const lm_model *model, size_t sequences, si
         first = end;
     }
     work->loaded = 0;
+    return TEMPER_OK;
 }

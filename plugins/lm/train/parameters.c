@@ -3,20 +3,6 @@
 
 #include <stdlib.h>
 
-lm_real *lm_train_allocate(size_t rows, size_t columns) {
-    size_t bytes;
-    if (__builtin_mul_overflow(rows, columns, &bytes) || __builtin_mul_overflow(bytes, sizeof(lm_real), &bytes) ||
-        bytes > SIZE_MAX - 64) {
-        return NULL;
-    }
-    bytes = (bytes + 63) / 64 * 64;
-    lm_real *values = aligned_alloc(64, bytes > 0 ? bytes : 64);
-    if (values != NULL) {
-        memset(values, 0, bytes);
-    }
-    return values;
-}
-
 static size_t layers_of(const lm_model *model, lm_role role) {
     return lm_role_per_layer(role) ? model->config.layers : 1;
 }
@@ -45,7 +31,8 @@ temper_status lm_parameters_collect(lm_trainer *self, temper_error *error) {
     self->places.weight = malloc(slots * sizeof(size_t));
     self->places.a = malloc(slots * sizeof(size_t));
     self->places.b = malloc(slots * sizeof(size_t));
-    if (self->trained == NULL || self->places.weight == NULL || self->places.a == NULL || self->places.b == NULL) {
+    if (self->trained == NULL || self->places.weight == NULL || self->places.a == NULL ||
+        self->places.b == NULL) {
         return temper_fail(error, TEMPER_NO_MEMORY, "no memory for a list of %zu tensors", slots);
     }
     for (size_t i = 0; i < slots; i++) {
@@ -57,8 +44,10 @@ temper_status lm_parameters_collect(lm_trainer *self, temper_error *error) {
             if (self->adapters_only) {
                 if (linear != NULL && linear->lora != NULL) {
                     lm_lora *lora = linear->lora;
-                    add(self, (lm_role)role, layer, 'A', lora->a, lora->rank * linear->inputs, self->places.a);
-                    add(self, (lm_role)role, layer, 'B', lora->b, lora->rank * linear->outputs, self->places.b);
+                    add(self, (lm_role)role, layer, 'A', lora->a, lora->rank * linear->inputs,
+                        self->places.a);
+                    add(self, (lm_role)role, layer, 'B', lora->b, lora->rank * linear->outputs,
+                        self->places.b);
                 }
                 continue;
             }
@@ -115,7 +104,7 @@ static void pack_one(void *context, size_t index, size_t worker) {
 }
 
 temper_status lm_parameters_pack(lm_trainer *self, temper_error *error) {
-    packing packing = {self, TEMPER_OK, error};
-    self->outer->parallel.run(self->outer->parallel.self, self->trained_count, pack_one, &packing);
-    return packing.status;
+    packing job = {self, TEMPER_OK, error};
+    self->outer->parallel.run(self->outer->parallel.self, self->trained_count, pack_one, &job);
+    return job.status;
 }

@@ -5,7 +5,8 @@
 #include <temper/math.h>
 #include <temper/rng.h>
 
-double lm_schedule_rate(lm_schedule schedule, double peak, double final, size_t step, size_t warmup, size_t total) {
+double lm_schedule_rate(lm_schedule schedule, double peak, double final, size_t step, size_t warmup,
+                        size_t total) {
     if (step < warmup) {
         return peak * (double)(step + 1) / (double)warmup;
     }

@@ -17,8 +17,8 @@
 
 /* Gives every layer named by `adapter` a LoRA pair: A uniform in +-1/sqrt(inputs) as PEFT draws it (Philox: key; role,
  * layer, index), B zero. The model computes what it computed before. */
-temper_status lm_lora_attach(const lm_context *context, lm_model *model, const lm_adapter_config *adapter, uint64_t key,
-                             temper_error *error);
+temper_status lm_lora_attach(const lm_context *context, lm_model *model, const lm_adapter_config *adapter,
+                             uint64_t key, temper_error *error);
 
 /* A trained tensor and its place in the flat vector of all of them (gradients, moments). */
 typedef struct lm_trained {
@@ -35,9 +35,9 @@ typedef struct lm_trained {
 typedef struct lm_train_options {
     size_t gradient_shards; /* part of the result; 8 */
     double beta1, beta2, epsilon, weight_decay;
-    double clip;        /* bound of the global gradient norm; 0: none */
-    size_t group_rows;  /* tokens of a forward pass, not part of the result; 0: 512 */
-    size_t chunk_rows;  /* rows of logits at once, even, not part of the result; 0: by the vocabulary */
+    double clip;       /* bound of the global gradient norm; 0: none */
+    size_t group_rows; /* tokens of a forward pass, not part of the result; 0: 512 */
+    size_t chunk_rows; /* rows of logits at once, even, not part of the result; 0: by the vocabulary */
 } lm_train_options;
 lm_train_options lm_train_defaults(void); /* 8, 0.9, 0.999, 1e-8, 0, 1 */
 
@@ -81,10 +81,10 @@ typedef struct lm_dpo_options {
     double rpo_alpha; /* weight of the chosen answer's mean token loss (RPO); 0 */
 } lm_dpo_options;
 
-/* Loss and gradient of a batch; the gradient stays in the trainer until apply. `gradient` (may be NULL) shows it, of the
- * mean loss, in the flat order. A row without a trained token is an error naming its index. */
-temper_status lm_trainer_sft(lm_trainer *self, const lm_example *const *rows, size_t count, lm_sft_result *result,
-                             temper_error *error);
+/* Loss and gradient of a batch; the gradient stays in the trainer until apply. A row without a trained token is an
+ * error naming its index. */
+temper_status lm_trainer_sft(lm_trainer *self, const lm_example *const *rows, size_t count,
+                             lm_sft_result *result, temper_error *error);
 temper_status lm_trainer_dpo(lm_trainer *self, const lm_pair *const *pairs, size_t count,
                              const lm_dpo_options *options, lm_dpo_result *result, temper_error *error);
 /* Copies the gradient of the mean loss, before clipping, to out[lm_trainer_parameters]. */
@@ -94,22 +94,23 @@ void lm_trainer_gradient(const lm_trainer *self, lm_real *out);
 temper_status lm_trainer_apply(lm_trainer *self, double rate, double *norm, temper_error *error);
 
 /* Sum of the log-probabilities of each example's trained tokens, in token order, in double. */
-temper_status lm_trainer_score(lm_trainer *self, const lm_example *const *examples, size_t count, double *sums,
-                               temper_error *error);
+temper_status lm_trainer_score(lm_trainer *self, const lm_example *const *examples, size_t count,
+                               double *sums, temper_error *error);
 
 /* --- schedule: the learning rate of step 0 .. total-1 --- */
 typedef enum lm_schedule { LM_CONSTANT, LM_LINEAR, LM_COSINE } lm_schedule;
 /* Rises over `warmup` steps to `peak` (reached at step warmup-1), then falls to `peak * final` by the schedule. */
-double lm_schedule_rate(lm_schedule schedule, double peak, double final, size_t step, size_t warmup, size_t total);
+double lm_schedule_rate(lm_schedule schedule, double peak, double final, size_t step, size_t warmup,
+                        size_t total);
 
 /* --- order: a permutation of 0..count-1 for an epoch, by Philox --- */
 void lm_shuffle(uint64_t key, uint64_t epoch, size_t *order, size_t count);
 
 /* --- writing the result --- */
 
-/* All weights under their Hugging Face names. Vectors and matrices in `dtype`. */
-temper_status lm_model_write(const lm_context *context, lm_model *model, lm_dtype dtype, lm_write *write,
-                             void *write_context, temper_error *error);
+/* All weights under their Hugging Face names: matrices in `dtype` (f32 or bf16), vectors in f32. */
+temper_status lm_model_write(lm_model *model, lm_dtype dtype, lm_write *write, void *write_context,
+                             temper_error *error);
 /* The adapters under PEFT's names, f32. */
 temper_status lm_adapter_write(lm_model *model, lm_write *write, void *write_context, temper_error *error);
 

@@ -21,16 +21,15 @@ temper_status lm_work_init(lm_work *self, const lm_trainer *trainer, temper_erro
     self->chunk_input = lm_train_allocate(self->chunk, config->hidden);
     self->d_chunk = lm_train_allocate(self->chunk, config->hidden);
     self->chunk_offsets = calloc(self->chunk + 1, sizeof *self->chunk_offsets);
-    self->chunk_rows = calloc(self->chunk, sizeof *self->chunk_rows);
     if (trainer->embedding_trained && config->tied) {
         self->scatter = lm_train_allocate(config->vocabulary, config->hidden);
     }
     if (self->logits == NULL || self->chunk_input == NULL || self->d_chunk == NULL ||
-        self->chunk_offsets == NULL || self->chunk_rows == NULL ||
+        self->chunk_offsets == NULL ||
         (trainer->embedding_trained && config->tied && self->scatter == NULL)) {
         lm_work_free(self);
-        return temper_fail(error, TEMPER_NO_MEMORY, "no memory for %zu rows of logits over %zu tokens", self->chunk,
-                           config->vocabulary);
+        return temper_fail(error, TEMPER_NO_MEMORY, "no memory for %zu rows of logits over %zu tokens",
+                           self->chunk, config->vocabulary);
     }
     return TEMPER_OK;
 }
@@ -38,24 +37,22 @@ temper_status lm_work_init(lm_work *self, const lm_trainer *trainer, temper_erro
 static void free_rows(lm_work *self) {
     lm_activations_free(self->activations);
     self->activations = NULL;
-    lm_real **buffers[] = {&self->final_normed, &self->d_final, &self->d_stream, &self->d_normed,
-                           &self->d_query,      &self->d_attended, &self->d_key, &self->d_value,
-                           &self->d_gate,       &self->d_up,    &self->d_activated};
+    lm_real **buffers[] = {&self->final_normed, &self->d_final,    &self->d_stream,   &self->d_normed,
+                           &self->d_query,      &self->d_attended, &self->d_key,      &self->d_value,
+                           &self->d_gate,       &self->d_up,       &self->d_activated};
     for (size_t i = 0; i < sizeof buffers / sizeof *buffers; i++) {
         free(*buffers[i]);
         *buffers[i] = NULL;
     }
     free(self->targets);
+    free(self->positions);
     self->targets = NULL;
+    self->positions = NULL;
     self->rows = 0;
 }
 
 void lm_work_free(lm_work *self) {
     free_rows(self);
-    for (size_t i = 0; i < self->cache_count; i++) {
-        lm_cache_free(self->caches[i]);
-    }
-    free(self->caches);
     free(self->sequences);
     free(self->offsets);
     free(self->target_offsets);
@@ -64,12 +61,12 @@ void lm_work_free(lm_work *self) {
     free(self->chunk_input);
     free(self->d_chunk);
     free(self->chunk_offsets);
-    free(self->chunk_rows);
     lm_context_free(&self->context);
     *self = (lm_work){0};
 }
 
-static temper_status reserve_rows(lm_work *self, const lm_trainer *trainer, size_t rows, temper_error *error) {
+static temper_status reserve_rows(lm_work *self, const lm_trainer *trainer, size_t rows,
+                                  temper_error *error) {
     const lm_config *config = &trainer->model->config;
     size_t hidden = config->hidden, queries = config->heads * config->head_size,
            keys = config->kv_heads * config->head_size;
@@ -81,11 +78,16 @@ static temper_status reserve_rows(lm_work *self, const lm_trainer *trainer, size
     struct {
         lm_real **buffer;
         size_t columns;
-    } wanted[] = {{&self->final_normed, hidden},    {&self->d_final, hidden},
-                  {&self->d_stream, hidden},        {&self->d_normed, hidden},
-                  {&self->d_query, queries},        {&self->d_attended, queries},
-                  {&self->d_key, keys},             {&self->d_value, keys},
-                  {&self->d_gate, config->intermediate}, {&self->d_up, config->intermediate},
+    } wanted[] = {{&self->final_normed, hidden},
+                  {&self->d_final, hidden},
+                  {&self->d_stream, hidden},
+                  {&self->d_normed, hidden},
+                  {&self->d_query, queries},
+                  {&self->d_attended, queries},
+                  {&self->d_key, keys},
+                  {&self->d_value, keys},
+                  {&self->d_gate, config->intermediate},
+                  {&self->d_up, config->intermediate},
                   {&self->d_activated, config->intermediate}};
     bool missing = false;
     for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++) {
@@ -93,13 +95,15 @@ static temper_status reserve_rows(lm_work *self, const lm_trainer *trainer, size
         missing = missing || *wanted[i].buffer == NULL;
     }
     self->targets = calloc(rows, sizeof *self->targets);
-    if (missing || self->targets == NULL) {
+    self->positions = calloc(rows, sizeof *self->positions);
+    if (missing || self->targets == NULL || self->positions == NULL) {
         free_rows(self);
         return temper_fail(error, TEMPER_NO_MEMORY, "no memory for the activations of %zu tokens", rows);
     }
-    size_t scratch = lm_backward_scratch_bytes(&self->context, config, trainer->model->lora_rank,
-                                               rows > self->chunk ? rows : self->chunk);
-    status = lm_context_reserve(&self->context, scratch, error);
+    for (size_t i = 0; i < rows; i++) {
+        self->positions[i] = i;
+    }
+    status = lm_model_reserve(&self->context, trainer->model, rows > self->chunk ? rows : self->chunk, error);
     if (status) {
         free_rows(self);
         return status;
@@ -109,27 +113,23 @@ static temper_status reserve_rows(lm_work *self, const lm_trainer *trainer, size
 }
 
 static temper_status reserve_sequences(lm_work *self, size_t count, temper_error *error) {
-    lm_cache **caches = realloc(self->caches, count * sizeof *caches);
-    self->caches = caches != NULL ? caches : self->caches;
     lm_sequence *sequences = realloc(self->sequences, count * sizeof *sequences);
     self->sequences = sequences != NULL ? sequences : self->sequences;
     size_t *offsets = realloc(self->offsets, (count + 1) * sizeof *offsets);
     self->offsets = offsets != NULL ? offsets : self->offsets;
     size_t *target_offsets = realloc(self->target_offsets, (count + 1) * sizeof *target_offsets);
     self->target_offsets = target_offsets != NULL ? target_offsets : self->target_offsets;
-    if (caches == NULL || sequences == NULL || offsets == NULL || target_offsets == NULL) {
+    if (sequences == NULL || offsets == NULL || target_offsets == NULL) {
         return temper_fail(error, TEMPER_NO_MEMORY, "no memory for a group of %zu sequences", count);
     }
-    for (; self->cache_count < count; self->cache_count++) {
-        self->caches[self->cache_count] = NULL;
-    }
+    self->group = count;
     return TEMPER_OK;
 }
 
 temper_status lm_work_reserve(lm_work *self, const lm_trainer *trainer, size_t rows, size_t count,
                               temper_error *error) {
     temper_status status = TEMPER_OK;
-    if (count > self->cache_count) {
+    if (count > self->group) {
         status = reserve_sequences(self, count, error);
     }
     if (!status && rows > self->rows) {
