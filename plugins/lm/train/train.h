@@ -42,7 +42,7 @@ typedef struct lm_train_options {
 lm_train_options lm_train_defaults(void); /* 8, 0.9, 0.999, 1e-8, 0, 1 */
 
 /* The model's values must be kept (lm_model_open_training, lm_model_init). With adapters attached only they are
- * trained; without, every tensor is. `outer` and `model` must outlive the trainer. */
+ * trained, and the frozen layers' values are released once packed; without, every tensor is trained. `outer` and `model` must outlive the trainer. */
 typedef struct lm_trainer lm_trainer;
 temper_status lm_trainer_new(const lm_context *outer, lm_model *model, const lm_train_options *options,
                              lm_trainer **out, temper_error *error);

@@ -10,6 +10,20 @@ lm_train_options lm_train_defaults(void) {
         .gradient_shards = 8, .beta1 = 0.9, .beta2 = 0.999, .epsilon = 1e-8, .weight_decay = 0, .clip = 1};
 }
 
+/* Packed for both directions, frozen layers need their values no more. */
+static void release_frozen(lm_model *model) {
+    for (int role = 0; role < LM_ROLE_COUNT; role++) {
+        size_t layers = lm_role_per_layer((lm_role)role) ? model->config.layers : 1;
+        for (size_t layer = 0; layer < layers; layer++) {
+            lm_linear *linear = lm_model_linear(model, (lm_role)role, layer);
+            if (linear != NULL && linear->w != model->embedding) {
+                free(linear->w);
+                linear->w = NULL;
+            }
+        }
+    }
+}
+
 temper_status lm_trainer_new(const lm_context *outer, lm_model *model, const lm_train_options *options,
                              lm_trainer **out, temper_error *error) {
     *out = NULL;
@@ -41,6 +55,9 @@ temper_status lm_trainer_new(const lm_context *outer, lm_model *model, const lm_
     }
     if (!status) {
         status = lm_model_pack(outer, model, true, error);
+    }
+    if (!status && self->adapters_only) {
+        release_frozen(model);
     }
     if (status) {
         lm_trainer_free(self);
