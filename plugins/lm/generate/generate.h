@@ -6,12 +6,11 @@
 #define LM_GENERATE_H
 
 #include "../model/model.h"
-#include "../tokenizer/tokenizer.h"
 
 typedef struct lm_sampling {
     double temperature; /* 0: greedy (argmax, lowest id on ties) */
     uint32_t top_k;     /* 0: all */
-    double top_p;       /* 1: all. Applied after temperature and top_k; the smallest set whose mass reaches top_p */
+    double top_p; /* 1: all. Applied after temperature and top_k; the smallest set whose mass reaches top_p */
 } lm_sampling;
 
 typedef struct lm_request {
@@ -19,7 +18,7 @@ typedef struct lm_request {
     size_t prompt_count; /* at least 1 */
     size_t max_tokens;   /* also bounded by the context */
     lm_sampling sampling;
-    uint64_t key;        /* Philox key: draw i of the request is temper_random_unit(key, stream, i) */
+    uint64_t key; /* Philox key: draw i of the request is temper_random_unit(key, stream, i) */
     uint64_t stream;
     const int32_t *stop; /* ids that end the answer (not part of it) */
     size_t stop_count;
@@ -33,25 +32,42 @@ typedef struct lm_answer {
     lm_finish finish;
 } lm_answer;
 
-/* Called after each decoding step with the number of tokens generated so far; returning nonzero cancels. */
+/* Called now and then, never by two threads at once, with the requests finished and the tokens made so far; returning
+ * nonzero cancels (TEMPER_CANCELLED). */
 typedef int lm_progress(void *context, size_t finished, size_t tokens);
 
-/* Answers[count], each freed by the caller (free(ids)). `slots`: sequences decoded together (0: chosen from memory). */
-temper_status lm_generate(const lm_context *context, const lm_model *model, const lm_request *requests, size_t count,
-                          size_t slots, lm_progress *progress, void *progress_context, lm_answer *answers,
-                          temper_error *error);
+/* Answers[count], each freed by the caller (free(ids)); on failure none is there. `slots`: sequences decoded together
+ * (0: chosen from memory). A prompt that leaves no room in the context: TEMPER_INVALID naming the request and both
+ * numbers. Logits that are not finite: TEMPER_FAILED. */
+temper_status lm_generate(const lm_context *context, const lm_model *model, const lm_request *requests,
+                          size_t count, size_t slots, lm_progress *progress, void *progress_context,
+                          lm_answer *answers, temper_error *error);
 
-/* One token at a time for a person: calls `token` as each is sampled; nonzero ends. Continues `cache`. */
+/* One answer for a person: calls `token` as each is sampled; nonzero ends the answer there. */
 typedef int lm_on_token(void *context, int32_t id);
+temper_status lm_generate_stream(const lm_context *context, const lm_model *model, const lm_request *request,
+                                 lm_on_token *token, void *token_context, lm_answer *answer,
+                                 temper_error *error);
 
 /* Log-probability (natural, untempered) of ids[i] given ids[0..i) for i in 1..count-1: logprobs[i]; logprobs[0] = 0.
- * The vocabulary product is made in chunks of rows. */
+ * With `wanted`, only where wanted[i] is nonzero; elsewhere logprobs[i] = 0. The vocabulary product is made in chunks
+ * of rows, for wanted rows alone. */
 typedef struct lm_scored {
     const int32_t *ids;
     size_t count;
-    float *logprobs; /* [count], the caller's */
+    float *logprobs;       /* [count], the caller's */
+    const uint8_t *wanted; /* [count] or NULL: all */
 } lm_scored;
-temper_status lm_score(const lm_context *context, const lm_model *model, const lm_scored *sequences, size_t count,
-                       lm_progress *progress, void *progress_context, temper_error *error);
+temper_status lm_score(const lm_context *context, const lm_model *model, const lm_scored *sequences,
+                       size_t count, lm_progress *progress, void *progress_context, temper_error *error);
+
+/* Mean over a sequence's tokens of the last hidden state (after the final norm), summed in double in token order. */
+typedef struct lm_embedded {
+    const int32_t *ids;
+    size_t count; /* at least 1 */
+    float *mean;  /* [hidden] */
+} lm_embedded;
+temper_status lm_embed(const lm_context *context, const lm_model *model, const lm_embedded *sequences,
+                       size_t count, temper_error *error);
 
 #endif
