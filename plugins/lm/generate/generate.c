@@ -14,13 +14,13 @@
 enum { PROMPT_ROWS = 256, SLOTS_A_LANE = 32 };
 #define CACHE_BYTES ((size_t)1 << 30) /* of all slots together, when the caller leaves their number open */
 
-typedef struct slot {
+typedef struct lane_slot {
     lm_cache *cache;
     const lm_request *request; /* NULL: free */
     lm_answer *answer;
     size_t job, fed, limit; /* prompt tokens through the model; tokens it may have */
     int32_t last;           /* sampled, not yet through the model */
-} slot;
+} lane_slot;
 
 typedef struct generation {
     const lm_model *model;
@@ -36,7 +36,7 @@ typedef struct generation {
 typedef struct lane {
     generation *shared;
     const lm_context *context;
-    slot *slots;
+    lane_slot *slots;
     lm_sequence *sequences;
     size_t *slot_of, *row_of; /* [slots]: of sequences; of those to be sampled */
     lm_real *normed, *logits; /* [slots + PROMPT_ROWS][H], [slots][V] */
@@ -75,7 +75,7 @@ static temper_status lane_open(lane *self, generation *shared, size_t index, tem
     return lm_sampler_open(&self->sampler, self->context->kernels, config->vocabulary, error);
 }
 
-static void leave(lane *self, slot *slot, lm_finish finish) {
+static void leave(lane *self, lane_slot *slot, lm_finish finish) {
     slot->answer->finish = finish;
     slot->request = NULL;
     self->finished++;
@@ -85,7 +85,7 @@ static void leave(lane *self, slot *slot, lm_finish finish) {
 static temper_status enter(lane *self, temper_error *error) {
     generation *shared = self->shared;
     for (size_t i = 0; i < shared->slots; i++) {
-        slot *slot = &self->slots[i];
+        lane_slot *slot = &self->slots[i];
         size_t room;
         if (slot->request != NULL || !lm_lanes_take(&shared->lanes, &slot->job)) {
             continue;
@@ -122,7 +122,7 @@ static size_t gather(lane *self, size_t *chosen) {
     size_t budget = PROMPT_ROWS, used = 0, rows = 0;
     *chosen = 0;
     for (size_t i = 0; i < self->shared->slots; i++) {
-        slot *slot = &self->slots[i];
+        lane_slot *slot = &self->slots[i];
         if (slot->request == NULL) {
             continue;
         }
@@ -158,7 +158,7 @@ static bool is_stop(const lm_request *request, int32_t id) {
     return false;
 }
 
-static temper_status sample(lane *self, slot *slot, const lm_real *logits, temper_error *error) {
+static temper_status sample(lane *self, lane_slot *slot, const lm_real *logits, temper_error *error) {
     const lm_request *request = slot->request;
     lm_answer *answer = slot->answer;
     double unit = temper_random_unit(request->key, request->stream, answer->count), logprob;

@@ -109,8 +109,8 @@ static temper_status score_rows(const lane *self, size_t count, size_t job, temp
         if (status) {
             return status;
         }
-        reading reading = {self->context->kernels, self->logits, self->targets + i, n};
-        lm_context_ranges(self->context, rows * n * 8, rows, 1, read_range, &reading);
+        reading values = {self->context->kernels, self->logits, self->targets + i, n};
+        lm_context_ranges(self->context, rows * n * 8, rows, 1, read_range, &values);
         for (size_t r = 0; r < rows; r++) {
             if (!isfinite(*self->targets[i + r].logprob)) {
                 return temper_fail(error, TEMPER_FAILED,
@@ -206,7 +206,7 @@ static void run_lane(void *argument, size_t index, size_t worker) {
 
 static temper_status run(const lm_context *context, scoring *self, size_t count, lm_progress *progress,
                          void *progress_context, temper_error *error) {
-    size_t groups;
+    size_t groups = 0;
     temper_status status = group(self, count, &groups, error);
     if (!status) {
         status = lm_lanes_open(&self->lanes, context, self->model, groups, progress, progress_context, error);
