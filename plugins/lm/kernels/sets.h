@@ -11,7 +11,7 @@
 #define LM_DOUBLE_IS(type) LM_DOUBLE_IS_(type)
 #define LM_REAL_IS_DOUBLE LM_DOUBLE_IS(LM_REAL)
 
-#if defined(__x86_64__) && !LM_REAL_IS_DOUBLE && 0
+#if defined(__x86_64__) && !LM_REAL_IS_DOUBLE
 #define LM_HAVE_X86_SETS 1
 #else
 #define LM_HAVE_X86_SETS 0
@@ -22,6 +22,8 @@ extern const lm_kernels lm_kernels_scalar;
 extern const lm_kernels lm_kernels_avx2;
 extern const lm_kernels lm_kernels_avx512;
 extern const lm_kernels lm_kernels_avx512_bf16;
+/* Does vdpbf16ps compute what docs/numerics.md says? Only for a CPU that has it. */
+bool lm_avx512_bf16_holds(void);
 #endif
 
 #endif
