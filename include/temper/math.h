@@ -14,19 +14,19 @@
 extern "C" {
 #endif
 
-double temper_exp(double x); /* 0.54 ulp; 0.76 where the result is denormal */
-double temper_log(double x); /* 0.501 ulp */
-double temper_pow(double x, double y); /* 0.55 ulp, exact powers exact; special cases as C's pow */
-double temper_tanh(double x); /* 0.59 ulp */
-double temper_sin(double x); /* 0.70 ulp; any finite x is reduced exactly, here and below */
-double temper_cos(double x); /* 0.73 ulp */
-double temper_tan(double x); /* 0.83 ulp */
-double temper_asin(double x); /* 0.501 ulp */
-double temper_acos(double x); /* 0.501 ulp */
-double temper_atan(double x); /* 0.501 ulp */
+double temper_exp(double x);             /* 0.54 ulp; 0.76 where the result is denormal */
+double temper_log(double x);             /* 0.501 ulp */
+double temper_pow(double x, double y);   /* 0.55 ulp, exact powers exact; special cases as C's pow */
+double temper_tanh(double x);            /* 0.59 ulp */
+double temper_sin(double x);             /* 0.70 ulp; any finite x is reduced exactly, here and below */
+double temper_cos(double x);             /* 0.73 ulp */
+double temper_tan(double x);             /* 0.83 ulp */
+double temper_asin(double x);            /* 0.501 ulp */
+double temper_acos(double x);            /* 0.501 ulp */
+double temper_atan(double x);            /* 0.501 ulp */
 double temper_atan2(double y, double x); /* 0.501 ulp; special cases as C's atan2 */
-double temper_log2(double x); /* 0.501 ulp; exact for powers of two */
-double temper_log10(double x); /* 0.501 ulp; exact for powers of ten */
+double temper_log2(double x);            /* 0.501 ulp; exact for powers of two */
+double temper_log10(double x);           /* 0.501 ulp; exact for powers of ten */
 
 #ifdef __cplusplus
 }

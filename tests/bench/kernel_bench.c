@@ -87,9 +87,9 @@ static void bench_product(const lm_kernels *set, const lm_product *product, size
         product->multiply(m, n, k, a, a_transposed ? m : k, a_transposed, packed, c, n, false, scratch);
     }
     elapsed /= (double)rounds;
-    printf("%-12s %-6s %5zu x %5zu x %5zu%s %8.1f GFLOP/s  %8.2f us  packing B %.2f us", set->name, product->profile, m, n,
-           k, a_transposed ? " At" : "   ", 2e-9 * (double)m * (double)n * (double)k / elapsed, elapsed * 1e6,
-           packing * 1e6);
+    printf("%-12s %-6s %5zu x %5zu x %5zu%s %8.1f GFLOP/s  %8.2f us  packing B %.2f us", set->name,
+           product->profile, m, n, k, a_transposed ? " At" : "   ",
+           2e-9 * (double)m * (double)n * (double)k / elapsed, elapsed * 1e6, packing * 1e6);
     if (m == 1) {
         printf("  %.1f GB/s of weights", (double)bytes / elapsed * 1e-9);
     }
@@ -103,8 +103,8 @@ static void bench_product(const lm_kernels *set, const lm_product *product, size
 
 static void bench_rows(const lm_kernels *set, double seconds) {
     enum { N = 1536, KINDS = 9 };
-    static const char *const names[KINDS] = {"exp",    "log",  "tanh",    "rms_norm", "swiglu", "softmax_numerators",
-                                             "adamw", "argmax", "log_sum_exp"};
+    static const char *const names[KINDS] = {
+        "exp", "log", "tanh", "rms_norm", "swiglu", "softmax_numerators", "adamw", "argmax", "log_sum_exp"};
     float *x = values(N), *y = values(N), *z = values(N), *w = values(N), one = 0.0f, two = 0.0f;
     for (int kind = 0; kind < KINDS; kind++) {
         double start, elapsed;
@@ -159,8 +159,10 @@ int main(int count, char **arguments) {
             continue; /* scalar only when asked for: it takes long */
         }
         for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) {
-            bench_product(*set, &(*set)->f32, shapes[i].m, shapes[i].n, shapes[i].k, shapes[i].a_transposed, seconds);
-            bench_product(*set, &(*set)->bf16, shapes[i].m, shapes[i].n, shapes[i].k, shapes[i].a_transposed, seconds);
+            bench_product(*set, &(*set)->f32, shapes[i].m, shapes[i].n, shapes[i].k, shapes[i].a_transposed,
+                          seconds);
+            bench_product(*set, &(*set)->bf16, shapes[i].m, shapes[i].n, shapes[i].k, shapes[i].a_transposed,
+                          seconds);
         }
         bench_rows(*set, seconds);
     }

@@ -29,7 +29,8 @@ static void test_selftest(void **state) {
         usable += can;
     }
     assert_true(usable >= 1);
-    assert_int_equal(lm_kernels_selftest(1, rounds != NULL ? (unsigned)atoi(rounds) : 400, print_line, &lines), 0);
+    assert_int_equal(
+        lm_kernels_selftest(1, rounds != NULL ? (unsigned)atoi(rounds) : 400, print_line, &lines), 0);
 }
 
 int main(void) {

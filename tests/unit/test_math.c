@@ -2,8 +2,8 @@
  * worst errors in units of the last place of a double, special cases, and fixed bits. */
 #include <math.h>
 #include <setjmp.h>
-#include <stdbool.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -143,7 +143,8 @@ static void test_atan2_accuracy(void **state) {
 /* sin and cos of the double that lies nearest to a multiple of pi/2, and of a very large one: exact reduction. */
 static void test_hard_arguments(void **state) {
     (void)state;
-    assert_true(error_in_ulp(temper_cos(0x1.6ac5b262ca1ffp+849), -1.0L) > 0.0); /* the sine is the large one */
+    assert_true(error_in_ulp(temper_cos(0x1.6ac5b262ca1ffp+849), -1.0L) >
+                0.0); /* the sine is the large one */
     assert_true(temper_sin(0x1.6ac5b262ca1ffp+849) == 1.0);
     assert_true(fabs(temper_cos(0x1.6ac5b262ca1ffp+849)) < 0x1p-60);
     assert_true(temper_cos(0x1.6ac5b262ca1ffp+849) != 0.0);
@@ -157,8 +158,8 @@ static bool same(double a, double b) {
 }
 
 static void test_special_cases(void **state) {
-    static const double values[] = {0.0, -0.0, 1.0,      -1.0,      0.5,      -0.5, 2.0,    -2.0,  3.0,
-                                    -3., 2.5,  INFINITY, -INFINITY, 0x1p-1074, NAN, 0x1p60, -0x1p60};
+    static const double values[] = {0.0, -0.0, 1.0,      -1.0,      0.5,       -0.5, 2.0,    -2.0,   3.0,
+                                    -3., 2.5,  INFINITY, -INFINITY, 0x1p-1074, NAN,  0x1p60, -0x1p60};
     const size_t count = sizeof values / sizeof values[0];
     (void)state;
     for (size_t i = 0; i < count; i++) {
@@ -178,7 +179,8 @@ static void test_special_cases(void **state) {
     assert_true(temper_exp(-745.0) > 0.0 && temper_exp(709.0) < INFINITY);
     assert_true(same(temper_log(1.0), 0.0) && temper_log(0.0) == -INFINITY && temper_log(-0.0) == -INFINITY);
     assert_true(isnan(temper_log(-1.0)) && temper_log(INFINITY) == INFINITY && isnan(temper_log(NAN)));
-    assert_true(same(temper_tanh(-0.0), -0.0) && temper_tanh(INFINITY) == 1.0 && temper_tanh(-INFINITY) == -1.0);
+    assert_true(same(temper_tanh(-0.0), -0.0) && temper_tanh(INFINITY) == 1.0 &&
+                temper_tanh(-INFINITY) == -1.0);
     assert_true(same(temper_sin(-0.0), -0.0) && temper_cos(0.0) == 1.0 && same(temper_tan(-0.0), -0.0));
     assert_true(isnan(temper_sin(INFINITY)) && isnan(temper_cos(-INFINITY)) && isnan(temper_tan(NAN)));
     assert_true(same(temper_asin(-0.0), -0.0) && same(temper_acos(1.0), 0.0) && isnan(temper_asin(1.5)));
@@ -189,8 +191,9 @@ static void test_special_cases(void **state) {
 
 /* The bits themselves, over many arguments: another compiler, another CPU, the same number. */
 static void test_fixed_bits(void **state) {
-    static function *const all[] = {temper_exp, temper_log,  temper_tanh, temper_sin,  temper_cos,  temper_tan,
-                                    temper_asin, temper_acos, temper_atan, temper_log2, temper_log10};
+    static function *const all[] = {temper_exp,  temper_log,  temper_tanh, temper_sin,
+                                    temper_cos,  temper_tan,  temper_asin, temper_acos,
+                                    temper_atan, temper_log2, temper_log10};
     uint64_t hash = UINT64_C(0xcbf29ce484222325);
     (void)state;
     for (size_t f = 0; f < sizeof all / sizeof all[0]; f++) {

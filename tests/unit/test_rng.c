@@ -48,7 +48,8 @@ static void test_draws(void **state) {
 static void test_below_is_exact(void **state) {
     (void)state;
     for (uint64_t i = 0; i < 10000; i++) {
-        uint64_t bound = temper_random(9, 0, i) >> temper_random_below(9, 1, i, 64), x = temper_random(9, 2, i);
+        uint64_t bound = temper_random(9, 0, i) >> temper_random_below(9, 1, i, 64),
+                 x = temper_random(9, 2, i);
         bound = bound == 0 ? 1 : bound;
         assert_true(temper_random_below(9, 2, i, bound) == (uint64_t)((unsigned __int128)x * bound >> 64));
     }

@@ -78,7 +78,8 @@ TILE_BODY bf16_tile(size_t rows, size_t k, const void *left, const void *right, 
     __m256 chain[TILE_ROWS][2];
     tile_begin(chain, rows, c, c_stride, columns, load);
     for (; k > 0; k -= 2, a += 2 * rows, b += LM_PANEL) {
-        __m256i low = _mm256_loadu_si256((const __m256i *)b), high = _mm256_loadu_si256((const __m256i *)(b + 8));
+        __m256i low = _mm256_loadu_si256((const __m256i *)b),
+                high = _mm256_loadu_si256((const __m256i *)(b + 8));
         if (k == 1) { /* no odd partner: no FMA for it */
             tile_step(chain, rows, a, even_of(low), even_of(high));
             break;

@@ -68,7 +68,8 @@ static uint16_t operand(uint32_t random) {
         memcpy(&x, &random, sizeof x);
         return lm_bf16_round(x);
     }
-    return (uint16_t)(random >> 16 & 0x807f) | (uint16_t)((random % 4 == 2 ? 0x20 : 0x3e) << 8 | (random >> 8 & 0x380));
+    return (uint16_t)(random >> 16 & 0x807f) |
+           (uint16_t)((random % 4 == 2 ? 0x20 : 0x3e) << 8 | (random >> 8 & 0x380));
 }
 
 bool lm_avx512_bf16_holds(void) {
@@ -85,15 +86,16 @@ bool lm_avx512_bf16_holds(void) {
                 start[lane] &= 0x80ffffffu;
             }
         }
-        sum = _mm512_dpbf16_ps(_mm512_castsi512_ps(_mm512_loadu_si512(start)), (__m512bh)_mm512_loadu_si512(left),
-                               (__m512bh)_mm512_loadu_si512(right));
+        sum = _mm512_dpbf16_ps(_mm512_castsi512_ps(_mm512_loadu_si512(start)),
+                               (__m512bh)_mm512_loadu_si512(left), (__m512bh)_mm512_loadu_si512(right));
         _mm512_storeu_ps(result, sum);
         for (size_t lane = 0; lane < 16; lane++) {
             float x;
             memcpy(&x, &start[lane], sizeof x);
             x = flush(__builtin_fmaf(lm_bf16_widen((uint16_t)(left[lane] >> 16)),
                                      lm_bf16_widen((uint16_t)(right[lane] >> 16)), flush(x)));
-            x = flush(__builtin_fmaf(lm_bf16_widen((uint16_t)left[lane]), lm_bf16_widen((uint16_t)right[lane]), x));
+            x = flush(
+                __builtin_fmaf(lm_bf16_widen((uint16_t)left[lane]), lm_bf16_widen((uint16_t)right[lane]), x));
             if (canonical(x) != canonical(result[lane])) {
                 return false;
             }

@@ -9,7 +9,8 @@
 #define LM_EXP_HIGHEST 89.0f  /* anything above is infinity already */
 #define LM_EXP_LOWEST -104.0f /* anything below is 0 already */
 #define LM_EXP_LOG2E 0x1.715476p+0f
-#define LM_EXP_MAGIC 0x1.8p+23f /* adding and subtracting it rounds to an integer; its low bits are that integer */
+#define LM_EXP_MAGIC                                                                                         \
+    0x1.8p+23f /* adding and subtracting it rounds to an integer; its low bits are that integer */
 #define LM_EXP_P0 0x1.000000p-1f
 #define LM_EXP_P1 0x1.5554dcp-3f
 #define LM_EXP_P2 0x1.555502p-5f

@@ -10,7 +10,8 @@
 
 static const lm_kernels *const all[] = {
 #if LM_HAVE_X86_SETS
-    &lm_kernels_avx512_bf16, &lm_kernels_avx512, &lm_kernels_avx2,
+    &lm_kernels_avx512_bf16, &lm_kernels_avx512,
+    &lm_kernels_avx2,
 #endif
     &lm_kernels_scalar,      NULL,
 };
@@ -84,7 +85,8 @@ static const char *unknown(const char *name) {
     static _Thread_local char sentence[256];
     int used = snprintf(sentence, sizeof sentence, "no kernel set is called '%.64s'; there are", name);
     for (size_t i = 0; all[i] != NULL && used > 0 && (size_t)used < sizeof sentence; i++) {
-        used += snprintf(sentence + used, sizeof sentence - (size_t)used, "%s %s", i > 0 ? "," : "", all[i]->name);
+        used += snprintf(sentence + used, sizeof sentence - (size_t)used, "%s %s", i > 0 ? "," : "",
+                         all[i]->name);
     }
     return sentence;
 }

@@ -20,7 +20,8 @@ static inline i16 rounded_bits(v16 x) {
     i16 bits = v_bits(x), magnitude = i_and(bits, i_set(0x7fffffffu));
     i16 odd = i_and(i_shift_right(bits, 16), i_set(1));
     i16 nearest = i_and(i_add(i_add(bits, i_set(0x7fff)), odd), i_set(0xffff0000u));
-    nearest = i_choose(i_greater(i_set(LM_BF16_SMALLEST), magnitude), i_and(bits, i_set(0x80000000u)), nearest);
+    nearest =
+        i_choose(i_greater(i_set(LM_BF16_SMALLEST), magnitude), i_and(bits, i_set(0x80000000u)), nearest);
     return i_choose(i_greater(magnitude, i_set(0x7f800000u)), i_set(LM_BF16_NAN << 16), nearest);
 }
 
@@ -30,8 +31,8 @@ static inline v16 rounded(v16 x) {
 
 /* Sixteen reduction indices (fewer: `count`) of up to sixteen lanes: block[i] holds index i of every lane. Absent
  * lanes are 0. `lane_step` and `index_step` are distances in `source`; one of them is 1. */
-static inline void gather(v16 block[16], const float *source, size_t lane_step, size_t index_step, size_t lanes,
-                          size_t count) {
+static inline void gather(v16 block[16], const float *source, size_t lane_step, size_t index_step,
+                          size_t lanes, size_t count) {
     if (index_step != 1 || count == 1) { /* lanes lie side by side */
         for (size_t i = 0; i < count; i++) {
             if (lane_step == 1) {
@@ -55,8 +56,8 @@ static inline void gather(v16 block[16], const float *source, size_t lane_step, 
 /* Packs `k` indices of up to sixteen lanes. The packed lanes of one index (or pair) are `width` values apart from
  * those of the next; each time sixteen are written, so `out` needs that much room after the last. `absent` stands for
  * the odd partner of a last even index. */
-static inline void pack_lanes(operand_kind kind, uint32_t *out, size_t width, const float *source, size_t lane_step,
-                              size_t index_step, size_t lanes, size_t k, uint32_t absent) {
+static inline void pack_lanes(operand_kind kind, uint32_t *out, size_t width, const float *source,
+                              size_t lane_step, size_t index_step, size_t lanes, size_t k, uint32_t absent) {
     for (size_t first = 0; first < k; first += LANES) {
         size_t count = k - first < LANES ? k - first : LANES;
         v16 block[LANES];
@@ -84,8 +85,8 @@ static size_t bf16_panel_bytes(size_t k) {
     return (k / 2 + k % 2) * LM_PANEL * 2 * sizeof(uint16_t);
 }
 
-static inline void pack_panels(operand_kind kind, void *packed, const float *b, size_t k, size_t n, size_t stride,
-                               bool transposed) {
+static inline void pack_panels(operand_kind kind, void *packed, const float *b, size_t k, size_t n,
+                               size_t stride, bool transposed) {
     size_t panel = kind == PAIRS ? bf16_panel_bytes(k) : f32_panel_bytes(k);
     size_t lane_step = transposed ? stride : 1, index_step = transposed ? 1 : stride;
     for (size_t first = 0; first < n; first += LM_PANEL) {
@@ -93,7 +94,8 @@ static inline void pack_panels(operand_kind kind, void *packed, const float *b, 
         for (size_t half = 0; half < LM_PANEL; half += LANES) {
             size_t column = first + half, left = column < n ? n - column : 0;
             const float *source = left > 0 ? b + column * lane_step : b;
-            pack_lanes(kind, out + half, LM_PANEL, source, lane_step, index_step, left < LANES ? left : LANES, k, 0);
+            pack_lanes(kind, out + half, LM_PANEL, source, lane_step, index_step, left < LANES ? left : LANES,
+                       k, 0);
         }
     }
 }

@@ -31,9 +31,10 @@ static inline size_t share(size_t total, size_t parts, size_t index) {
 }
 
 /* One block of A against all columns. */
-static inline void multiply_block(operand_kind kind, tile_function *const *tiles, size_t m, size_t n, size_t k,
-                                  const float *a, size_t lane_step, size_t index_step, const char *b,
-                                  size_t panel_bytes, float *c, size_t c_stride, bool load, uint32_t *scratch) {
+static inline void multiply_block(operand_kind kind, tile_function *const *tiles, size_t m, size_t n,
+                                  size_t k, const float *a, size_t lane_step, size_t index_step,
+                                  const char *b, size_t panel_bytes, float *c, size_t c_stride, bool load,
+                                  uint32_t *scratch) {
     size_t panels = (m + TILE_ROWS - 1) / TILE_ROWS, lines = kind == PAIRS ? k / 2 + k % 2 : k;
     for (size_t p = 0; p < panels; p++) {
         size_t row = share(m, panels, p), rows = share(m, panels, p + 1) - row;
@@ -46,14 +47,16 @@ static inline void multiply_block(operand_kind kind, tile_function *const *tiles
         size_t columns = n - column < TILE_COLUMNS ? n - column : TILE_COLUMNS;
         for (size_t p = 0; p < panels; p++) {
             size_t row = share(m, panels, p), rows = share(m, panels, p + 1) - row;
-            tiles[rows](k, scratch + row * lines, right, c + row * c_stride + column, c_stride, columns, load);
+            tiles[rows](k, scratch + row * lines, right, c + row * c_stride + column, c_stride, columns,
+                        load);
         }
     }
 }
 
 static inline void multiply_all(operand_kind kind, tile_function *const *tiles, size_t m, size_t n, size_t k,
                                 const float *a, size_t a_stride, bool a_transposed, const void *packed,
-                                size_t panel_bytes, float *c, size_t c_stride, bool accumulate, void *scratch) {
+                                size_t panel_bytes, float *c, size_t c_stride, bool accumulate,
+                                void *scratch) {
     size_t lane_step = a_transposed ? 1 : a_stride, index_step = a_transposed ? a_stride : 1;
     size_t blocks, depth, line = kind == PLAIN ? 1 : 2; /* indices in a line of a panel */
     if (k == 0 || m == 0) {
@@ -86,8 +89,8 @@ enum { FLUSH_TO_ZERO = 0x8000, DENORMALS_ARE_ZERO = 0x0040 };
 
 static void f32_multiply(size_t m, size_t n, size_t k, const float *a, size_t a_stride, bool a_transposed,
                          const void *packed, float *c, size_t c_stride, bool accumulate, void *scratch) {
-    multiply_all(PLAIN, f32_tiles, m, n, k, a, a_stride, a_transposed, packed, f32_panel_bytes(k), c, c_stride,
-                 accumulate, scratch);
+    multiply_all(PLAIN, f32_tiles, m, n, k, a, a_stride, a_transposed, packed, f32_panel_bytes(k), c,
+                 c_stride, accumulate, scratch);
 }
 
 static void bf16_multiply(size_t m, size_t n, size_t k, const float *a, size_t a_stride, bool a_transposed,

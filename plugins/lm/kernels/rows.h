@@ -283,8 +283,7 @@ static void rows_gelu_new_backward(float *dx, const float *dy, const float *x, s
     v16 one = v_set(1.0f), half_one = v_set(0.5f);
     FOR_BLOCKS(i, n) {
         v16 v = get(x + i, lanes), square = v_mul(v, v), t = tangent(gelu_inner(v, square));
-        v16 slope =
-            v_mul(v_set((float)LM_GELU_SCALE), v_fma(v_set((float)(3 * LM_GELU_CUBIC)), square, one));
+        v16 slope = v_mul(v_set((float)LM_GELU_SCALE), v_fma(v_set((float)(3 * LM_GELU_CUBIC)), square, one));
         v16 rest = v_mul(v_fnma(t, t, one), slope);
         rest = v_fma(v_mul(half_one, v), rest, v_fma(half_one, t, half_one));
         put(dx + i, v_mul(get(dy + i, lanes), rest), lanes);

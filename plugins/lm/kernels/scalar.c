@@ -76,7 +76,8 @@ static float exponential(float x) {
 /* Worst error 0.9 ulp. log(+-0) = -inf, log(x < 0) = NaN, log(inf) = inf. */
 static float logarithm(float x) {
     uint32_t bits, offset;
-    float tiny = x < 0x1p-126f ? 1.0f : 0.0f; /* denormals are scaled up first; so are x <= 0, replaced below */
+    float tiny =
+        x < 0x1p-126f ? 1.0f : 0.0f; /* denormals are scaled up first; so are x <= 0, replaced below */
     float scaled = tiny != 0.0f ? x * 0x1p23f : x;
     float e, f, z, p, y;
     bits = bits_of(scaled);
@@ -384,7 +385,9 @@ static void f32_pack(void *packed, const lm_real *b, size_t k, size_t n, size_t 
         for (size_t i = 0; i < k; i++) {
             for (size_t j = 0; j < LM_PANEL; j++, out++) {
                 size_t column = first + j;
-                *out = column >= n ? (lm_real)0 : transposed ? b[column * stride + i] : b[i * stride + column];
+                *out = column >= n  ? (lm_real)0
+                       : transposed ? b[column * stride + i]
+                                    : b[i * stride + column];
             }
         }
     }
@@ -426,7 +429,9 @@ static void bf16_pack(void *packed, const float *b, size_t k, size_t n, size_t s
                 for (size_t i = pair; i < pair + 2; i++, out++) {
                     size_t column = first + j;
                     bool absent = column >= n || i >= k;
-                    *out = absent ? 0 : lm_bf16_round(transposed ? b[column * stride + i] : b[i * stride + column]);
+                    *out = absent
+                               ? 0
+                               : lm_bf16_round(transposed ? b[column * stride + i] : b[i * stride + column]);
                 }
             }
         }
@@ -449,7 +454,8 @@ static void bf16_multiply(size_t m, size_t n, size_t k, const float *a, size_t a
     (void)scratch;
     for (size_t i = 0; i < m; i++) {
         for (size_t j = 0; j < n; j++) {
-            const uint16_t *column = (const uint16_t *)((const char *)packed + j / LM_PANEL * bf16_panel_bytes(k));
+            const uint16_t *column =
+                (const uint16_t *)((const char *)packed + j / LM_PANEL * bf16_panel_bytes(k));
             const float *left = a + i * row;
             float sum = accumulate ? c[i * c_stride + j] : 0.0f;
             for (size_t pair = 0; pair < k; pair += 2) {

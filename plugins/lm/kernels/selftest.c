@@ -40,9 +40,10 @@ static size_t length(selftest *t, size_t usual, size_t large) {
 
 /* A value of a kind: ordinary, small enough to underflow in products, any bits at all, or an edge. */
 static float value(selftest *t, size_t kind) {
-    static const float edges[] = {0.0f,      -0.0f,      1.0f,      -1.0f,      INFINITY,   -INFINITY,  NAN,
-                                  0x1p-149f, -0x1p-149f, 0x1p-126f, 0x1p-127f,  0x1p-62f,   -0x1p-62f,  0x1.fffffep-63f,
-                                  0x1p127f,  -0x1p127f,  88.7f,     -103.9f,    0x1.01p0f,  0x1.03p0f,  0x1.fffffep127f};
+    static const float edges[] = {0.0f,      -0.0f,           1.0f,           -1.0f,     INFINITY,  -INFINITY,
+                                  NAN,       0x1p-149f,       -0x1p-149f,     0x1p-126f, 0x1p-127f, 0x1p-62f,
+                                  -0x1p-62f, 0x1.fffffep-63f, 0x1p127f,       -0x1p127f, 88.7f,     -103.9f,
+                                  0x1.01p0f, 0x1.03p0f,       0x1.fffffep127f};
     uint64_t random = draw(t);
     uint32_t bits = (uint32_t)random;
     float x;
@@ -78,17 +79,17 @@ static uint32_t canonical(float x) {
 static void complain(selftest *t, const lm_kernels *set, const char *what, size_t index, size_t n, float got,
                      float expected) {
     char line[256];
-    snprintf(line, sizeof line, "%s: %s: value %zu of %zu is %08x, scalar has %08x (seed %llu, round %llu)", set->name,
-             what, index, n, (unsigned)canonical(got), (unsigned)canonical(expected), (unsigned long long)t->seed,
-             (unsigned long long)t->round);
+    snprintf(line, sizeof line, "%s: %s: value %zu of %zu is %08x, scalar has %08x (seed %llu, round %llu)",
+             set->name, what, index, n, (unsigned)canonical(got), (unsigned)canonical(expected),
+             (unsigned long long)t->seed, (unsigned long long)t->round);
     t->disagreements++;
     if (t->report != NULL) {
         t->report(t->context, line);
     }
 }
 
-static void compare(selftest *t, const lm_kernels *set, const char *what, const float *got, const float *expected,
-                    size_t n) {
+static void compare(selftest *t, const lm_kernels *set, const char *what, const float *got,
+                    const float *expected, size_t n) {
     for (size_t i = 0; i < n; i++) {
         if (canonical(got[i]) != canonical(expected[i])) {
             complain(t, set, what, i, n, got[i], expected[i]);
@@ -138,12 +139,12 @@ static void poison(const product_case *p, uint16_t *packed, size_t bytes) {
     }
 }
 
-static void multiply(const lm_product *product, const product_case *p, const selftest *t, float *c, size_t first_row,
-                     size_t rows, size_t first_column, size_t columns) {
+static void multiply(const lm_product *product, const product_case *p, const selftest *t, float *c,
+                     size_t first_row, size_t rows, size_t first_column, size_t columns) {
     const float *a = t->a + first_row * (p->a_transposed ? 1 : p->a_stride);
     const char *b = (const char *)t->packed + first_column / LM_PANEL * product->panel_bytes(p->k);
-    product->multiply(rows, columns, p->k, a, p->a_stride, p->a_transposed, b, c + first_row * p->c_stride + first_column,
-                      p->c_stride, p->accumulate, t->scratch);
+    product->multiply(rows, columns, p->k, a, p->a_stride, p->a_transposed, b,
+                      c + first_row * p->c_stride + first_column, p->c_stride, p->accumulate, t->scratch);
 }
 
 /* C cut in four at a row and a panel: the same bits as in one piece. */
@@ -185,7 +186,8 @@ static void check_product(selftest *t, const char *profile) {
         }
         memset(t->packed, 0xaa, bytes);
         product->pack(t->packed, t->b, p.k, p.n, p.b_stride, p.b_transposed);
-        for (size_t i = 0; i < bytes / 2; i++) { /* f32 NaN keep their bits when packed: nothing is computed */
+        for (size_t i = 0; i < bytes / 2;
+             i++) { /* f32 NaN keep their bits when packed: nothing is computed */
             if (t->packed[i] != t->packed_expected[i]) {
                 complain(t, *sets, p.what, i, bytes / 2, (float)t->packed[i], (float)t->packed_expected[i]);
                 break;
@@ -282,8 +284,8 @@ static void run_rope(const lm_kernels *set, const row_case *r, float *out) {
 }
 static void run_softmax_numerators(const lm_kernels *set, const row_case *r, float *out) {
     copy(out, r->in[0], r->n);
-    out[r->n] = set->softmax_numerators(out, r->flag ? NULL : out + r->n + 1, r->flag ? out : r->in[0], r->number[0],
-                                        r->n);
+    out[r->n] = set->softmax_numerators(out, r->flag ? NULL : out + r->n + 1, r->flag ? out : r->in[0],
+                                        r->number[0], r->n);
 }
 static void run_log_sum_exp(const lm_kernels *set, const row_case *r, float *out) {
     set->log_sum_exp(out, out + 1, r->in[0], r->n);
@@ -303,8 +305,8 @@ static void run_adamw(const lm_kernels *set, const row_case *r, float *out) {
     copy(out, r->in[0], r->n);
     copy(out + r->n, r->in[1], r->n);
     copy(out + 2 * r->n, r->in[2], r->n);
-    set->adamw(out, out + r->n, out + 2 * r->n, r->in[3], r->number[0], 3e-4f, 0.9f, 0.999f, 1e-8f, 0.01f, r->number[1],
-               r->number[2], r->n);
+    set->adamw(out, out + r->n, out + 2 * r->n, r->in[3], r->number[0], 3e-4f, 0.9f, 0.999f, 1e-8f, 0.01f,
+               r->number[1], r->number[2], r->n);
 }
 
 static const struct {

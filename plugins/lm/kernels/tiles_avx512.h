@@ -88,8 +88,8 @@ TILE_BODY f32_tile(size_t rows, size_t vectors, size_t k, const void *left, cons
     TILE(body, 10)                                                                                           \
     TILE(body, 11)                                                                                           \
     TILE(body, 12)                                                                                           \
-    static tile_function *const table[TILE_ROWS + 1] = {                                                     \
-        NULL,     body##_1, body##_2, body##_3, body##_4,  body##_5,  body##_6,                              \
-        body##_7, body##_8, body##_9, body##_10, body##_11, body##_12};
+    static tile_function *const table[TILE_ROWS + 1] = {NULL,      body##_1,  body##_2, body##_3, body##_4,  \
+                                                        body##_5,  body##_6,  body##_7, body##_8, body##_9,  \
+                                                        body##_10, body##_11, body##_12};
 
 #endif

@@ -72,11 +72,11 @@ V_BINARY(v_sub, _mm256_sub_ps)
 V_BINARY(v_mul, _mm256_mul_ps)
 V_BINARY(v_div, _mm256_div_ps)
 V_UNARY(v_sqrt, _mm256_sqrt_ps)
-V_TERNARY(v_fma, _mm256_fmadd_ps)       /* a b + c */
-V_TERNARY(v_fnma, _mm256_fnmadd_ps)     /* -(a b) + c */
-V_TERNARY(v_fms, _mm256_fmsub_ps)       /* a b - c */
-V_BINARY(v_greater_of, _mm256_max_ps)   /* a > b ? a : b */
-V_BINARY(v_lesser_of, _mm256_min_ps)    /* a < b ? a : b */
+V_TERNARY(v_fma, _mm256_fmadd_ps)     /* a b + c */
+V_TERNARY(v_fnma, _mm256_fnmadd_ps)   /* -(a b) + c */
+V_TERNARY(v_fms, _mm256_fmsub_ps)     /* a b - c */
+V_BINARY(v_greater_of, _mm256_max_ps) /* a > b ? a : b */
+V_BINARY(v_lesser_of, _mm256_min_ps)  /* a < b ? a : b */
 static inline m16 v_less(v16 a, v16 b) {
     return (m16){_mm256_cmp_ps(a.low, b.low, _CMP_LT_OQ), _mm256_cmp_ps(a.high, b.high, _CMP_LT_OQ)};
 }
@@ -136,8 +136,10 @@ static inline void transpose_eight(__m256 r[8]) {
     for (int i = 0; i < 8; i += 4) {
         u[i] = _mm256_castpd_ps(_mm256_unpacklo_pd(_mm256_castps_pd(t[i]), _mm256_castps_pd(t[i + 2])));
         u[i + 1] = _mm256_castpd_ps(_mm256_unpackhi_pd(_mm256_castps_pd(t[i]), _mm256_castps_pd(t[i + 2])));
-        u[i + 2] = _mm256_castpd_ps(_mm256_unpacklo_pd(_mm256_castps_pd(t[i + 1]), _mm256_castps_pd(t[i + 3])));
-        u[i + 3] = _mm256_castpd_ps(_mm256_unpackhi_pd(_mm256_castps_pd(t[i + 1]), _mm256_castps_pd(t[i + 3])));
+        u[i + 2] =
+            _mm256_castpd_ps(_mm256_unpacklo_pd(_mm256_castps_pd(t[i + 1]), _mm256_castps_pd(t[i + 3])));
+        u[i + 3] =
+            _mm256_castpd_ps(_mm256_unpackhi_pd(_mm256_castps_pd(t[i + 1]), _mm256_castps_pd(t[i + 3])));
     }
     for (int c = 0; c < 4; c++) {
         r[c] = _mm256_permute2f128_ps(u[c], u[4 + c], 0x20);
