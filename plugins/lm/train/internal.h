@@ -113,7 +113,5 @@ temper_status lm_optimiser_init(lm_trainer *self, temper_error *error);
 
 /* parameters.c */
 temper_status lm_parameters_collect(lm_trainer *self, temper_error *error);
-/* Packs what changed: every trained layer, or its adapter. */
-temper_status lm_parameters_pack(lm_trainer *self, temper_error *error);
 
 #endif

@@ -109,5 +109,5 @@ temper_status lm_trainer_apply(lm_trainer *self, double rate, double *norm, temp
                     .correction1 = (lm_real)(1 / (1 - temper_pow(options->beta1, (double)self->step))),
                     .correction2 = (lm_real)(1 / (1 - temper_pow(options->beta2, (double)self->step)))};
     parallel->run(parallel->self, self->piece_count, step_piece, &job);
-    return lm_parameters_pack(self, error);
+    return lm_trainer_pack(self, error);
 }

@@ -103,7 +103,7 @@ static void pack_one(void *context, size_t index, size_t worker) {
     }
 }
 
-temper_status lm_parameters_pack(lm_trainer *self, temper_error *error) {
+temper_status lm_trainer_pack(lm_trainer *self, temper_error *error) {
     packing job = {self, TEMPER_OK, error};
     self->outer->parallel.run(self->outer->parallel.self, self->trained_count, pack_one, &job);
     return job.status;

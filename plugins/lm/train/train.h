@@ -93,6 +93,9 @@ void lm_trainer_gradient(const lm_trainer *self, lm_real *out);
  * finite is TEMPER_FAILED and changes nothing. */
 temper_status lm_trainer_apply(lm_trainer *self, double rate, double *norm, temper_error *error);
 
+/* Packs the trained weights again after they were changed from outside (apply does it itself). */
+temper_status lm_trainer_pack(lm_trainer *self, temper_error *error);
+
 /* Sum of the log-probabilities of each example's trained tokens, in token order, in double. */
 temper_status lm_trainer_score(lm_trainer *self, const lm_example *const *examples, size_t count,
                                double *sums, temper_error *error);

@@ -1,0 +1,434 @@
+/* Gradients in double against central differences (fourth order), relative 1e-6: every layer by itself, then whole
+ * models under SFT and DPO. The sources are the ones that train in float, compiled with LM_REAL=double. */
+#include "train_support.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+static lm_context context;
+
+static int setup(void **state) {
+    temper_error error = TEMPER_ERROR_INIT;
+    (void)state;
+    return lm_context_init(&context, lm_kernels_choose("scalar", NULL), "f32/1", lm_serial(), &error) != TEMPER_OK;
+}
+
+static int teardown(void **state) {
+    (void)state;
+    lm_context_free(&context);
+    return 0;
+}
+
+static double noise(uint64_t stream, size_t i) {
+    return 2 * temper_random_unit(21, stream, i) - 1;
+}
+
+static lm_real *random_values(uint64_t stream, size_t count) {
+    lm_real *values = lm_allocate(count, sizeof *values);
+    for (size_t i = 0; i < count; i++) {
+        values[i] = noise(stream, i);
+    }
+    return values;
+}
+
+/* f(argument) as a function of values[0..count): its gradient compared with `found`, as vectors. */
+typedef double function(void *argument);
+static void assert_gradient(const char *what, lm_real *values, size_t count, const lm_real *found, function *f,
+                            void *argument) {
+    double difference = 0, size = 0;
+    const double step = 1e-3;
+    for (size_t i = 0; i < count; i++) {
+        lm_real kept = values[i];
+        double at[4];
+        static const double steps[4] = {1, -1, 2, -2};
+        for (size_t s = 0; s < 4; s++) {
+            values[i] = kept + step * steps[s];
+            at[s] = f(argument);
+        }
+        values[i] = kept;
+        double wanted = (8 * (at[0] - at[1]) - (at[2] - at[3])) / (12 * step);
+        difference += (wanted - found[i]) * (wanted - found[i]);
+        size += wanted * wanted;
+    }
+    if (!(sqrt(difference) <= 1e-6 * sqrt(size)) || size == 0) {
+        fail_msg("%s: off by %.3g of %.3g", what, sqrt(difference), sqrt(size));
+    }
+}
+
+/* --- layers by themselves: the loss is the sum of `weights` times the outputs --- */
+
+enum { ROWS = 7, INPUTS = 6, OUTPUTS = 5, RANK = 2 };
+
+typedef struct linear_case {
+    lm_linear linear;
+    lm_lora lora;
+    lm_real *x, *weights;
+} linear_case;
+
+static double linear_loss(void *argument) {
+    linear_case *self = argument;
+    lm_real y[ROWS * OUTPUTS], hidden[ROWS * RANK];
+    double sum = 0;
+    lm_linear_pack(&context, &self->linear, true, NULL);
+    lm_linear_forward(&context, &self->linear, self->x, ROWS, y, hidden);
+    for (size_t i = 0; i < ROWS * OUTPUTS; i++) {
+        sum += self->weights[i] * y[i];
+    }
+    return sum;
+}
+
+static void check_linear(bool with_lora) {
+    linear_case self = {.linear = {.outputs = OUTPUTS, .inputs = INPUTS},
+                        .x = random_values(1, ROWS * INPUTS),
+                        .weights = random_values(2, ROWS * OUTPUTS)};
+    self.linear.w = random_values(3, OUTPUTS * INPUTS);
+    self.linear.bias = random_values(4, OUTPUTS);
+    lm_lora *lora = NULL;
+    if (with_lora) {
+        lora = calloc(1, sizeof *lora);
+        *lora = (lm_lora){.rank = RANK, .scale = 1.5, .a = random_values(5, RANK * INPUTS),
+                          .b = random_values(6, OUTPUTS * RANK)};
+        self.linear.lora = lora;
+    }
+    size_t offsets[] = {0, 3, 3, ROWS};
+    lm_real y[ROWS * OUTPUTS], hidden[ROWS * RANK], dx[ROWS * INPUTS], dw[OUTPUTS * INPUTS] = {0},
+        dbias[OUTPUTS] = {0}, da[RANK * INPUTS] = {0}, db[OUTPUTS * RANK] = {0};
+    assert_int_equal(lm_context_reserve(&context, lm_linear_scratch(&context, &self.linear, ROWS), NULL), TEMPER_OK);
+    linear_loss(&self);
+    lm_linear_forward(&context, &self.linear, self.x, ROWS, y, hidden);
+    lm_linear_backward(&context, &self.linear, self.x, hidden, self.weights, (lm_rows){3, offsets}, dx, false, dw,
+                       dbias, with_lora ? da : NULL, with_lora ? db : NULL);
+    assert_gradient("dx", self.x, ROWS * INPUTS, dx, linear_loss, &self);
+    assert_gradient("dw", self.linear.w, OUTPUTS * INPUTS, dw, linear_loss, &self);
+    assert_gradient("dbias", self.linear.bias, OUTPUTS, dbias, linear_loss, &self);
+    if (with_lora) {
+        assert_gradient("da", lora->a, RANK * INPUTS, da, linear_loss, &self);
+        assert_gradient("db", lora->b, OUTPUTS * RANK, db, linear_loss, &self);
+    }
+    lm_linear_free(&self.linear);
+    free(self.x);
+    free(self.weights);
+}
+
+static void linear(void **state) {
+    (void)state;
+    check_linear(false);
+}
+
+static void lora(void **state) {
+    (void)state;
+    check_linear(true);
+}
+
+typedef struct norm_case {
+    lm_norm_weights norm;
+    lm_real *x, *weights;
+} norm_case;
+
+static double norm_loss(void *argument) {
+    norm_case *self = argument;
+    lm_real y[ROWS * 21];
+    double sum = 0;
+    lm_norm_forward(&context, &self->norm, self->x, ROWS, 21, y, NULL);
+    for (size_t i = 0; i < ROWS * 21; i++) {
+        sum += self->weights[i] * y[i];
+    }
+    return sum;
+}
+
+static void check_norm(lm_norm kind) {
+    enum { N = 21 };
+    norm_case self = {.norm = {.kind = kind, .epsilon = 1e-5, .w = random_values(1, N), .b = random_values(2, N)},
+                      .x = random_values(3, ROWS * N),
+                      .weights = random_values(4, ROWS * N)};
+    lm_real y[ROWS * N], statistics[ROWS * 2], dx[ROWS * N] = {0}, dw[N] = {0}, db[N] = {0};
+    lm_norm_forward(&context, &self.norm, self.x, ROWS, N, y, statistics);
+    lm_norm_backward(&context, &self.norm, self.x, statistics, self.weights, ROWS, N, dx, dw, db);
+    assert_gradient("dx", self.x, ROWS * N, dx, norm_loss, &self);
+    assert_gradient("dw", self.norm.w, N, dw, norm_loss, &self);
+    if (kind == LM_LAYER_NORM) {
+        assert_gradient("db", self.norm.b, N, db, norm_loss, &self);
+    }
+    free(self.norm.w);
+    free(self.norm.b);
+    free(self.x);
+    free(self.weights);
+}
+
+static void rms_norm(void **state) {
+    (void)state;
+    check_norm(LM_RMS_NORM);
+}
+
+static void layer_norm(void **state) {
+    (void)state;
+    check_norm(LM_LAYER_NORM);
+}
+
+typedef struct activation_case {
+    lm_activation kind;
+    lm_real *gate, *up, *weights;
+} activation_case;
+
+static double activation_loss(void *argument) {
+    activation_case *self = argument;
+    lm_real y[ROWS * 5];
+    double sum = 0;
+    lm_activation_forward(&context, self->kind, self->gate, self->up, ROWS, 5, y);
+    for (size_t i = 0; i < ROWS * 5; i++) {
+        sum += self->weights[i] * y[i];
+    }
+    return sum;
+}
+
+static void check_activation(lm_activation kind) {
+    activation_case self = {kind, random_values(1, ROWS * 5), random_values(2, ROWS * 5), random_values(3, ROWS * 5)};
+    lm_real dgate[ROWS * 5], dup[ROWS * 5];
+    lm_activation_backward(&context, kind, self.gate, self.up, self.weights, ROWS, 5, dgate, dup);
+    assert_gradient("dup", self.up, ROWS * 5, dup, activation_loss, &self);
+    if (kind == LM_SWIGLU) {
+        assert_gradient("dgate", self.gate, ROWS * 5, dgate, activation_loss, &self);
+    }
+    free(self.gate);
+    free(self.up);
+    free(self.weights);
+}
+
+static void swiglu(void **state) {
+    (void)state;
+    check_activation(LM_SWIGLU);
+}
+
+static void gelu_new(void **state) {
+    (void)state;
+    check_activation(LM_GELU_NEW);
+}
+
+/* Attention with rotated queries and keys, as a block has it. */
+typedef struct attention_case {
+    lm_config config;
+    size_t window, n;
+    lm_real *q, *k, *v, *weights, *cosine, *sine;
+    size_t *positions;
+} attention_case;
+
+static void attend(attention_case *self, lm_real *q, lm_real *k, lm_real *out, lm_real *statistics) {
+    size_t queries = self->config.heads * self->config.head_size, keys = self->config.kv_heads * self->config.head_size;
+    lm_cache_layer cache;
+    memcpy(q, self->q, self->n * queries * sizeof *q);
+    memcpy(k, self->k, self->n * keys * sizeof *k);
+    lm_rope_rows(&context, q, self->n, self->config.heads, self->config.head_size, self->positions, self->cosine,
+                 self->sine, false);
+    lm_rope_rows(&context, k, self->n, self->config.kv_heads, self->config.head_size, self->positions, self->cosine,
+                 self->sine, false);
+    assert_int_equal(lm_cache_layer_open(&context, &self->config, self->n, &cache, NULL), TEMPER_OK);
+    lm_attention_rows rows = {&cache, q, k, self->v, self->n, out, statistics};
+    assert_int_equal(lm_attention_forward(&context, &self->config, self->window, &rows, 1, NULL), TEMPER_OK);
+    lm_cache_layer_close(&cache);
+}
+
+static double attention_loss(void *argument) {
+    attention_case *self = argument;
+    size_t queries = self->n * self->config.heads * self->config.head_size;
+    size_t keys = self->n * self->config.kv_heads * self->config.head_size;
+    lm_real *q = lm_allocate(queries, sizeof *q), *k = lm_allocate(keys, sizeof *k),
+            *out = lm_allocate(queries, sizeof *out);
+    double sum = 0;
+    attend(self, q, k, out, NULL);
+    for (size_t i = 0; i < queries; i++) {
+        sum += self->weights[i] * out[i];
+    }
+    free(q);
+    free(k);
+    free(out);
+    return sum;
+}
+
+static void check_attention(size_t n, size_t heads, size_t kv_heads, size_t size, size_t window) {
+    attention_case self = {.window = window, .n = n};
+    self.config = (lm_config){.heads = heads, .kv_heads = kv_heads, .head_size = size, .attention_scale = 0.7};
+    size_t queries = n * heads * size, keys = n * kv_heads * size, half = size / 2;
+    self.q = random_values(1, queries);
+    self.k = random_values(2, keys);
+    self.v = random_values(3, keys);
+    self.weights = random_values(4, queries);
+    self.cosine = lm_allocate(n * half, sizeof(lm_real));
+    self.sine = lm_allocate(n * half, sizeof(lm_real));
+    self.positions = calloc(n, sizeof *self.positions);
+    for (size_t i = 0; i < n; i++) {
+        self.positions[i] = i;
+    }
+    lm_rope_tables(10000, size, n, self.cosine, self.sine);
+    lm_real *q = lm_allocate(queries, sizeof *q), *k = lm_allocate(keys, sizeof *k),
+            *out = lm_allocate(queries, sizeof *out), *dq = lm_allocate(queries, sizeof *dq),
+            *dk = lm_allocate(keys, sizeof *dk), *dv = lm_allocate(keys, sizeof *dv);
+    attend(&self, q, k, out, NULL);
+    assert_int_equal(lm_attention_backward(&context, &self.config, window, q, k, self.v, out, self.weights, n, dq, dk,
+                                           dv, NULL),
+                     TEMPER_OK);
+    lm_rope_rows(&context, dq, n, heads, size, self.positions, self.cosine, self.sine, true);
+    lm_rope_rows(&context, dk, n, kv_heads, size, self.positions, self.cosine, self.sine, true);
+    assert_gradient("dq", self.q, queries, dq, attention_loss, &self);
+    assert_gradient("dk", self.k, keys, dk, attention_loss, &self);
+    assert_gradient("dv", self.v, keys, dv, attention_loss, &self);
+    lm_real *all[] = {self.q, self.k, self.v, self.weights, self.cosine, self.sine, q, k, out, dq, dk, dv};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+        free(all[i]);
+    }
+    free(self.positions);
+}
+
+static void attention(void **state) {
+    (void)state;
+    check_attention(9, 4, 2, 4, 0);
+    check_attention(1, 1, 1, 2, 0);
+    check_attention(9, 2, 2, 6, 3);
+}
+
+static void attention_long(void **state) { /* more than a block of queries, a head of two panels */
+    (void)state;
+    check_attention(67, 2, 1, 2, 0);
+    check_attention(66, 1, 1, 2, 5);
+    check_attention(5, 1, 1, 40, 0);
+}
+
+/* --- whole models --- */
+
+typedef struct model_case {
+    lm_trainer *trainer;
+    const tiny_batch *batch;
+    bool pairs;
+    lm_dpo_options options;
+} model_case;
+
+/* The loss by forward passes alone (lm_trainer_score), so that it shares nothing with the backward pass. */
+static double model_loss(void *argument) {
+    model_case *self = argument;
+    double sums[TINY_EXAMPLES], loss = 0;
+    size_t tokens = 0;
+    assert_int_equal(lm_trainer_pack(self->trainer, NULL), TEMPER_OK);
+    assert_int_equal(lm_trainer_score(self->trainer, self->batch->rows, TINY_EXAMPLES, sums, NULL), TEMPER_OK);
+    for (size_t i = 0; i < TINY_EXAMPLES; i++) {
+        loss -= sums[i];
+        for (size_t t = 1; t < self->batch->examples[i].count; t++) {
+            tokens += self->batch->trained[i][t];
+        }
+    }
+    if (!self->pairs) {
+        return loss / (double)tokens;
+    }
+    loss = 0;
+    for (size_t i = 0; i < TINY_EXAMPLES / 2; i++) {
+        const lm_pair *pair = &self->batch->pairs[i];
+        double z = self->options.beta *
+                   ((sums[2 * i] - pair->reference_chosen) - (sums[2 * i + 1] - pair->reference_rejected));
+        tokens = 0;
+        for (size_t t = 1; t < pair->chosen.count; t++) {
+            tokens += pair->chosen.trained[t];
+        }
+        loss += log1p(exp(-z)) - self->options.rpo_alpha * sums[2 * i] / (double)tokens;
+    }
+    return loss / (TINY_EXAMPLES / 2);
+}
+
+/* Every tensor's gradient; of a large one, the values that a stride picks out. */
+static void check_model(const char *architecture, bool tied, bool adapters, bool pairs) {
+    lm_config config = tiny_config(architecture, tied);
+    lm_model *model = tiny_model(&context, &config);
+    static tiny_batch batch;
+    tiny_fill(&batch, config.vocabulary);
+    if (adapters) {
+        lm_adapter_config adapter = tiny_adapter();
+        assert_int_equal(lm_lora_attach(&context, model, &adapter, 31, NULL), TEMPER_OK);
+    }
+    lm_train_options options = lm_train_defaults();
+    options.gradient_shards = 3;
+    options.group_rows = 20;
+    options.chunk_rows = 10;
+    model_case self = {.batch = &batch, .pairs = pairs, .options = {.beta = 0.1, .rpo_alpha = 0.2}};
+    assert_int_equal(lm_trainer_new(&context, model, &options, &self.trainer, NULL), TEMPER_OK);
+    for (size_t i = 0; i < lm_trainer_count(self.trainer); i++) { /* a B that is not zero */
+        const lm_trained *trained = lm_trainer_at(self.trainer, i);
+        for (size_t j = 0; trained->which == 'B' && j < trained->count; j++) {
+            trained->values[j] = 0.3 * noise(40 + i, j);
+        }
+    }
+    double expected = model_loss(&self), loss;
+    temper_error error = TEMPER_ERROR_INIT;
+    if (pairs) {
+        lm_dpo_result result;
+        if (lm_trainer_dpo(self.trainer, batch.pair_rows, TINY_EXAMPLES / 2, &self.options, &result, &error)) {
+            fail_msg("%s", error.message);
+        }
+        loss = result.loss;
+    } else {
+        lm_sft_result result;
+        if (lm_trainer_sft(self.trainer, batch.rows, TINY_EXAMPLES, &result, &error)) {
+            fail_msg("%s", error.message);
+        }
+        loss = result.loss;
+    }
+    assert_true(fabs(loss - expected) < 1e-12 * fabs(expected));
+    lm_real *gradient = lm_allocate(lm_trainer_parameters(self.trainer), sizeof *gradient);
+    lm_trainer_gradient(self.trainer, gradient);
+    for (size_t i = 0; i < lm_trainer_count(self.trainer); i++) {
+        const lm_trained *trained = lm_trainer_at(self.trainer, i);
+        char what[64];
+        for (size_t part = 0; part < 5; part++) { /* runs of three values spread over the tensor */
+            size_t first = part * trained->count / 5, count = trained->count - first < 3 ? trained->count - first : 3;
+            snprintf(what, sizeof what, "%s role %d layer %zu %c from %zu", architecture, (int)trained->role,
+                     trained->layer, trained->which, first);
+            if (trained->role == LM_EMBEDDING && !tied && part > 0) {
+                continue; /* rows of tokens that do not occur have no gradient at all */
+            }
+            assert_gradient(what, trained->values + first, count, gradient + trained->offset + first, model_loss,
+                            &self);
+        }
+    }
+    free(gradient);
+    lm_trainer_free(self.trainer);
+    lm_model_close(model);
+}
+
+static void llama_sft(void **state) {
+    (void)state;
+    check_model("llama", false, false, false);
+}
+
+static void llama_tied_sft(void **state) {
+    (void)state;
+    check_model("llama", true, false, false);
+}
+
+static void gpt_neo_sft(void **state) {
+    (void)state;
+    check_model("gpt_neo", true, false, false);
+}
+
+static void llama_lora_dpo(void **state) {
+    (void)state;
+    check_model("llama", true, true, true);
+}
+
+static void gpt_neo_lora_dpo(void **state) {
+    (void)state;
+    check_model("gpt_neo", true, true, true);
+}
+
+static void llama_full_dpo(void **state) {
+    (void)state;
+    check_model("llama", true, false, true);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(linear),         cmocka_unit_test(lora),           cmocka_unit_test(rms_norm),
+        cmocka_unit_test(layer_norm),     cmocka_unit_test(swiglu),         cmocka_unit_test(gelu_new),
+        cmocka_unit_test(attention),      cmocka_unit_test(attention_long), cmocka_unit_test(llama_sft),
+        cmocka_unit_test(llama_tied_sft), cmocka_unit_test(gpt_neo_sft),    cmocka_unit_test(llama_lora_dpo),
+        cmocka_unit_test(gpt_neo_lora_dpo), cmocka_unit_test(llama_full_dpo)};
+    return cmocka_run_group_tests_name("gradients", tests, setup, teardown);
+}
