@@ -13,7 +13,8 @@ static lm_context context;
 static int setup(void **state) {
     temper_error error = TEMPER_ERROR_INIT;
     (void)state;
-    return lm_context_init(&context, lm_kernels_choose("scalar", NULL), "f32/1", lm_serial(), &error) != TEMPER_OK;
+    return lm_context_init(&context, lm_kernels_choose("scalar", NULL), "f32/1", lm_serial(), &error) !=
+           TEMPER_OK;
 }
 
 static int teardown(void **state) {
@@ -36,8 +37,8 @@ static lm_real *random_values(uint64_t stream, size_t count) {
 
 /* f(argument) as a function of values[0..count): its gradient compared with `found`, as vectors. */
 typedef double function(void *argument);
-static void assert_gradient(const char *what, lm_real *values, size_t count, const lm_real *found, function *f,
-                            void *argument) {
+static void assert_gradient(const char *what, lm_real *values, size_t count, const lm_real *found,
+                            function *f, void *argument) {
     double difference = 0, size = 0;
     const double step = 1e-3;
     for (size_t i = 0; i < count; i++) {
@@ -53,7 +54,9 @@ static void assert_gradient(const char *what, lm_real *values, size_t count, con
         difference += (wanted - found[i]) * (wanted - found[i]);
         size += wanted * wanted;
     }
-    if (!(sqrt(difference) <= 1e-6 * sqrt(size)) || size == 0) {
+    bool nothing =
+        sqrt(size) < 1e-12 && sqrt(difference) < 1e-12; /* a token or a position that does not occur */
+    if (!(sqrt(difference) <= 1e-6 * sqrt(size)) && !nothing) {
         fail_msg("%s: off by %.3g of %.3g", what, sqrt(difference), sqrt(size));
     }
 }
@@ -89,18 +92,21 @@ static void check_linear(bool with_lora) {
     lm_lora *lora = NULL;
     if (with_lora) {
         lora = calloc(1, sizeof *lora);
-        *lora = (lm_lora){.rank = RANK, .scale = 1.5, .a = random_values(5, RANK * INPUTS),
+        *lora = (lm_lora){.rank = RANK,
+                          .scale = 1.5,
+                          .a = random_values(5, RANK * INPUTS),
                           .b = random_values(6, OUTPUTS * RANK)};
         self.linear.lora = lora;
     }
     size_t offsets[] = {0, 3, 3, ROWS};
-    lm_real y[ROWS * OUTPUTS], hidden[ROWS * RANK], dx[ROWS * INPUTS], dw[OUTPUTS * INPUTS] = {0},
-        dbias[OUTPUTS] = {0}, da[RANK * INPUTS] = {0}, db[OUTPUTS * RANK] = {0};
-    assert_int_equal(lm_context_reserve(&context, lm_linear_scratch(&context, &self.linear, ROWS), NULL), TEMPER_OK);
+    lm_real y[ROWS * OUTPUTS], hidden[ROWS * RANK], dx[ROWS * INPUTS],
+        dw[OUTPUTS * INPUTS] = {0}, dbias[OUTPUTS] = {0}, da[RANK * INPUTS] = {0}, db[OUTPUTS * RANK] = {0};
+    assert_int_equal(lm_context_reserve(&context, lm_linear_scratch(&context, &self.linear, ROWS), NULL),
+                     TEMPER_OK);
     linear_loss(&self);
     lm_linear_forward(&context, &self.linear, self.x, ROWS, y, hidden);
-    lm_linear_backward(&context, &self.linear, self.x, hidden, self.weights, (lm_rows){3, offsets}, dx, false, dw,
-                       dbias, with_lora ? da : NULL, with_lora ? db : NULL);
+    lm_linear_backward(&context, &self.linear, self.x, hidden, self.weights, (lm_rows){3, offsets}, dx, false,
+                       dw, dbias, with_lora ? da : NULL, with_lora ? db : NULL);
     assert_gradient("dx", self.x, ROWS * INPUTS, dx, linear_loss, &self);
     assert_gradient("dw", self.linear.w, OUTPUTS * INPUTS, dw, linear_loss, &self);
     assert_gradient("dbias", self.linear.bias, OUTPUTS, dbias, linear_loss, &self);
@@ -141,9 +147,10 @@ static double norm_loss(void *argument) {
 
 static void check_norm(lm_norm kind) {
     enum { N = 21 };
-    norm_case self = {.norm = {.kind = kind, .epsilon = 1e-5, .w = random_values(1, N), .b = random_values(2, N)},
-                      .x = random_values(3, ROWS * N),
-                      .weights = random_values(4, ROWS * N)};
+    norm_case self = {
+        .norm = {.kind = kind, .epsilon = 1e-5, .w = random_values(1, N), .b = random_values(2, N)},
+        .x = random_values(3, ROWS * N),
+        .weights = random_values(4, ROWS * N)};
     lm_real y[ROWS * N], statistics[ROWS * 2], dx[ROWS * N] = {0}, dw[N] = {0}, db[N] = {0};
     lm_norm_forward(&context, &self.norm, self.x, ROWS, N, y, statistics);
     lm_norm_backward(&context, &self.norm, self.x, statistics, self.weights, ROWS, N, dx, dw, db);
@@ -185,7 +192,8 @@ static double activation_loss(void *argument) {
 }
 
 static void check_activation(lm_activation kind) {
-    activation_case self = {kind, random_values(1, ROWS * 5), random_values(2, ROWS * 5), random_values(3, ROWS * 5)};
+    activation_case self = {kind, random_values(1, ROWS * 5), random_values(2, ROWS * 5),
+                            random_values(3, ROWS * 5)};
     lm_real dgate[ROWS * 5], dup[ROWS * 5];
     lm_activation_backward(&context, kind, self.gate, self.up, self.weights, ROWS, 5, dgate, dup);
     assert_gradient("dup", self.up, ROWS * 5, dup, activation_loss, &self);
@@ -216,14 +224,15 @@ typedef struct attention_case {
 } attention_case;
 
 static void attend(attention_case *self, lm_real *q, lm_real *k, lm_real *out, lm_real *statistics) {
-    size_t queries = self->config.heads * self->config.head_size, keys = self->config.kv_heads * self->config.head_size;
+    size_t queries = self->config.heads * self->config.head_size,
+           keys = self->config.kv_heads * self->config.head_size;
     lm_cache_layer cache;
     memcpy(q, self->q, self->n * queries * sizeof *q);
     memcpy(k, self->k, self->n * keys * sizeof *k);
-    lm_rope_rows(&context, q, self->n, self->config.heads, self->config.head_size, self->positions, self->cosine,
-                 self->sine, false);
-    lm_rope_rows(&context, k, self->n, self->config.kv_heads, self->config.head_size, self->positions, self->cosine,
-                 self->sine, false);
+    lm_rope_rows(&context, q, self->n, self->config.heads, self->config.head_size, self->positions,
+                 self->cosine, self->sine, false);
+    lm_rope_rows(&context, k, self->n, self->config.kv_heads, self->config.head_size, self->positions,
+                 self->cosine, self->sine, false);
     assert_int_equal(lm_cache_layer_open(&context, &self->config, self->n, &cache, NULL), TEMPER_OK);
     lm_attention_rows rows = {&cache, q, k, self->v, self->n, out, statistics};
     assert_int_equal(lm_attention_forward(&context, &self->config, self->window, &rows, 1, NULL), TEMPER_OK);
@@ -249,7 +258,8 @@ static double attention_loss(void *argument) {
 
 static void check_attention(size_t n, size_t heads, size_t kv_heads, size_t size, size_t window) {
     attention_case self = {.window = window, .n = n};
-    self.config = (lm_config){.heads = heads, .kv_heads = kv_heads, .head_size = size, .attention_scale = 0.7};
+    self.config =
+        (lm_config){.heads = heads, .kv_heads = kv_heads, .head_size = size, .attention_scale = 0.7};
     size_t queries = n * heads * size, keys = n * kv_heads * size, half = size / 2;
     self.q = random_values(1, queries);
     self.k = random_values(2, keys);
@@ -266,8 +276,8 @@ static void check_attention(size_t n, size_t heads, size_t kv_heads, size_t size
             *out = lm_allocate(queries, sizeof *out), *dq = lm_allocate(queries, sizeof *dq),
             *dk = lm_allocate(keys, sizeof *dk), *dv = lm_allocate(keys, sizeof *dv);
     attend(&self, q, k, out, NULL);
-    assert_int_equal(lm_attention_backward(&context, &self.config, window, q, k, self.v, out, self.weights, n, dq, dk,
-                                           dv, NULL),
+    assert_int_equal(lm_attention_backward(&context, &self.config, window, q, k, self.v, out, self.weights, n,
+                                           dq, dk, dv, NULL),
                      TEMPER_OK);
     lm_rope_rows(&context, dq, n, heads, size, self.positions, self.cosine, self.sine, true);
     lm_rope_rows(&context, dk, n, kv_heads, size, self.positions, self.cosine, self.sine, true);
@@ -310,7 +320,8 @@ static double model_loss(void *argument) {
     double sums[TINY_EXAMPLES], loss = 0;
     size_t tokens = 0;
     assert_int_equal(lm_trainer_pack(self->trainer, NULL), TEMPER_OK);
-    assert_int_equal(lm_trainer_score(self->trainer, self->batch->rows, TINY_EXAMPLES, sums, NULL), TEMPER_OK);
+    assert_int_equal(lm_trainer_score(self->trainer, self->batch->rows, TINY_EXAMPLES, sums, NULL),
+                     TEMPER_OK);
     for (size_t i = 0; i < TINY_EXAMPLES; i++) {
         loss -= sums[i];
         for (size_t t = 1; t < self->batch->examples[i].count; t++) {
@@ -339,7 +350,7 @@ static void check_model(const char *architecture, bool tied, bool adapters, bool
     lm_config config = tiny_config(architecture, tied);
     lm_model *model = tiny_model(&context, &config);
     static tiny_batch batch;
-    tiny_fill(&batch, config.vocabulary);
+    tiny_fill(&batch, config.vocabulary, 17);
     if (adapters) {
         lm_adapter_config adapter = tiny_adapter();
         assert_int_equal(lm_lora_attach(&context, model, &adapter, 31, NULL), TEMPER_OK);
@@ -360,7 +371,8 @@ static void check_model(const char *architecture, bool tied, bool adapters, bool
     temper_error error = TEMPER_ERROR_INIT;
     if (pairs) {
         lm_dpo_result result;
-        if (lm_trainer_dpo(self.trainer, batch.pair_rows, TINY_EXAMPLES / 2, &self.options, &result, &error)) {
+        if (lm_trainer_dpo(self.trainer, batch.pair_rows, TINY_EXAMPLES / 2, &self.options, &result,
+                           &error)) {
             fail_msg("%s", error.message);
         }
         loss = result.loss;
@@ -377,15 +389,13 @@ static void check_model(const char *architecture, bool tied, bool adapters, bool
     for (size_t i = 0; i < lm_trainer_count(self.trainer); i++) {
         const lm_trained *trained = lm_trainer_at(self.trainer, i);
         char what[64];
-        for (size_t part = 0; part < 5; part++) { /* runs of three values spread over the tensor */
-            size_t first = part * trained->count / 5, count = trained->count - first < 3 ? trained->count - first : 3;
+        for (size_t part = 0; part < 3; part++) { /* pairs of values spread over the tensor */
+            size_t first = part * trained->count / 3,
+                   count = trained->count - first < 2 ? trained->count - first : 2;
             snprintf(what, sizeof what, "%s role %d layer %zu %c from %zu", architecture, (int)trained->role,
                      trained->layer, trained->which, first);
-            if (trained->role == LM_EMBEDDING && !tied && part > 0) {
-                continue; /* rows of tokens that do not occur have no gradient at all */
-            }
-            assert_gradient(what, trained->values + first, count, gradient + trained->offset + first, model_loss,
-                            &self);
+            assert_gradient(what, trained->values + first, count, gradient + trained->offset + first,
+                            model_loss, &self);
         }
     }
     free(gradient);
@@ -424,11 +434,12 @@ static void llama_full_dpo(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(linear),         cmocka_unit_test(lora),           cmocka_unit_test(rms_norm),
-        cmocka_unit_test(layer_norm),     cmocka_unit_test(swiglu),         cmocka_unit_test(gelu_new),
-        cmocka_unit_test(attention),      cmocka_unit_test(attention_long), cmocka_unit_test(llama_sft),
-        cmocka_unit_test(llama_tied_sft), cmocka_unit_test(gpt_neo_sft),    cmocka_unit_test(llama_lora_dpo),
-        cmocka_unit_test(gpt_neo_lora_dpo), cmocka_unit_test(llama_full_dpo)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(linear),           cmocka_unit_test(lora),
+                                       cmocka_unit_test(rms_norm),         cmocka_unit_test(layer_norm),
+                                       cmocka_unit_test(swiglu),           cmocka_unit_test(gelu_new),
+                                       cmocka_unit_test(attention),        cmocka_unit_test(attention_long),
+                                       cmocka_unit_test(llama_sft),        cmocka_unit_test(llama_tied_sft),
+                                       cmocka_unit_test(gpt_neo_sft),      cmocka_unit_test(llama_lora_dpo),
+                                       cmocka_unit_test(gpt_neo_lora_dpo), cmocka_unit_test(llama_full_dpo)};
     return cmocka_run_group_tests_name("gradients", tests, setup, teardown);
 }

@@ -80,8 +80,8 @@ typedef struct tiny_batch {
     const lm_pair *pair_rows[TINY_EXAMPLES / 2];
 } tiny_batch;
 
-static inline void tiny_fill(tiny_batch *batch, size_t vocabulary) {
-    static const size_t lengths[TINY_EXAMPLES] = {5, 8, 2, 13, 7, 71, 3, 6};
+static inline void tiny_fill(tiny_batch *batch, size_t vocabulary, size_t longest) {
+    const size_t lengths[TINY_EXAMPLES] = {5, 8, 2, 13, 7, longest, 3, 6};
     for (size_t i = 0; i < TINY_EXAMPLES; i++) {
         for (size_t t = 0; t < lengths[i]; t++) {
             batch->ids[i][t] = (int32_t)temper_random_below(13, i, t, vocabulary);
