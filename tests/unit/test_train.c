@@ -112,8 +112,9 @@ static void one_digest(const char *profile, const char *architecture, bool adapt
             fail_msg("%s, %s: kernel set %s trains other weights", profile, architecture, sets[i]->name);
         }
     }
-    assert_int_not_equal(adapters ? wanted + 1 : train(first, TINY_EXAMPLES - 1),
-                         wanted); /* it is a digest of this */
+    if (!adapters) { /* it is a digest of what was trained on */
+        assert_int_not_equal(train(first, TINY_EXAMPLES - 1), wanted);
+    }
 }
 
 static void digest_llama_bf16(void **state) {
@@ -242,7 +243,8 @@ static void dpo_overfits(const char *profile) {
     lm_scored scored[TINY_EXAMPLES];
     float logprobs[TINY_EXAMPLES][TINY_LONGEST];
     for (size_t i = 0; i < TINY_EXAMPLES; i++) {
-        scored[i] = (lm_scored){batch.ids[i], batch.examples[i].count, logprobs[i]};
+        scored[i] =
+            (lm_scored){.ids = batch.ids[i], .count = batch.examples[i].count, .logprobs = logprobs[i]};
     }
     assert_int_equal(lm_score(&context, model, scored, TINY_EXAMPLES, NULL, NULL, NULL), TEMPER_OK);
     assert_int_equal(lm_lora_attach(&context, model, &adapter, 31, NULL), TEMPER_OK);
