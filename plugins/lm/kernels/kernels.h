@@ -115,7 +115,7 @@ typedef struct lm_kernels {
     /* One AdamW step (Loshchilov and Hutter 2019) over n weights, f32 state:
      *   g = gradient * gradient_scale;  m = b1 m + (1-b1) g;  v = b2 v + (1-b2) g^2
      *   w -= rate * ((m * correction1) / (sqrt(v * correction2) + eps) + decay * w)
-     * correction = 1 / (1 - beta^step), computed by the caller in double. */
+     * correction = 1 / (1 - beta^step), computed by the caller in double from beta as an lm_real. */
     void (*adamw)(lm_real *w, lm_real *m, lm_real *v, const lm_real *gradient, lm_real gradient_scale,
                   lm_real rate, lm_real beta1, lm_real beta2, lm_real eps, lm_real decay, lm_real correction1,
                   lm_real correction2, size_t n);

@@ -49,9 +49,9 @@ static float value(selftest *t, size_t kind) {
     float x;
     switch (kind) {
     case 0: return (float)((double)(int64_t)random * 0x1p-63 * 4.0);
-    case 1: /* denormal, or 2^-65 to 2^-58: sums of their products underflow now and then */
+    case 1: /* denormal, or 2^-63 to 2^-60: sums of their products underflow now and then */
         bits &= 0x807fffffu;
-        bits |= random >> 62 == 0 ? 0 : (uint32_t)(62 + (random >> 32) % 8) << 23;
+        bits |= random >> 62 == 0 ? 0 : (uint32_t)(64 + (random >> 32) % 3) << 23;
         break;
     case 2: break;
     default: return edges[random % (sizeof edges / sizeof edges[0])];
@@ -60,8 +60,11 @@ static float value(selftest *t, size_t kind) {
     return x;
 }
 
-static void fill(selftest *t, float *x, size_t n) {
-    size_t mixture = below(t, 6); /* 0, 1, 2: ordinary; 3: small; 4: any bits; 5: ordinary with a few edges */
+static size_t draw_mixture(selftest *t) {
+    return below(t, 6); /* 0, 1, 2: ordinary; 3: small; 4: any bits; 5: ordinary with a few edges */
+}
+
+static void fill(selftest *t, float *x, size_t n, size_t mixture) {
     for (size_t i = 0; i < n; i++) {
         size_t kind = mixture < 3 ? 0 : mixture < 5 ? mixture - 2 : below(t, 16) == 0 ? 3 : 0;
         x[i] = value(t, kind);
@@ -164,13 +167,15 @@ static void check_product(selftest *t, const char *profile) {
     const lm_kernels *scalar = lm_kernels_choose("scalar", NULL);
     const lm_product *reference = lm_kernels_product(scalar, profile);
     product_case p;
-    size_t cells, bytes;
+    size_t cells, bytes, mixture;
     draw_product(t, profile, &p);
     cells = p.m * p.c_stride;
     bytes = packed_bytes(reference, &p);
-    fill(t, t->a, (p.a_transposed ? p.k : p.m) * p.a_stride);
-    fill(t, t->b, (p.b_transposed ? p.n : p.k) * p.b_stride);
-    fill(t, t->c, cells);
+    mixture = draw_mixture(t);
+    fill(t, t->a, (p.a_transposed ? p.k : p.m) * p.a_stride, mixture);
+    mixture = below(t, 2) == 0 ? mixture : draw_mixture(t); /* small times small must not be rare */
+    fill(t, t->b, (p.b_transposed ? p.n : p.k) * p.b_stride, mixture);
+    fill(t, t->c, cells, below(t, 2) == 0 ? mixture : draw_mixture(t));
     memset(t->packed_expected, 0x55, bytes);
     reference->pack(t->packed_expected, t->b, p.k, p.n, p.b_stride, p.b_transposed);
     memcpy(t->packed, t->packed_expected, bytes);
@@ -342,12 +347,12 @@ static void check_rows(selftest *t) {
     size_t room = 3 * r.n + 2;
     for (size_t i = 0; i < ROW_INPUTS; i++) {
         float *row = t->a + i * LONGEST_ROW;
-        fill(t, row, r.n);
+        fill(t, row, r.n, draw_mixture(t));
         r.in[i] = row;
     }
-    fill(t, r.number, 4);
+    fill(t, r.number, 4, draw_mixture(t));
     r.flag = below(t, 2) == 1;
-    fill(t, t->c, room); /* what is not written must stay */
+    fill(t, t->c, room, draw_mixture(t)); /* what is not written must stay */
     for (; *sets != scalar; sets++) {
         if (!lm_kernels_usable(*sets, NULL)) {
             continue;
