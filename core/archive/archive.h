@@ -30,12 +30,14 @@ temper_status tm_archive_write(tm_store *store, const tm_archive_content *conten
  * the entry or the container. With `into` not NULL the blobs are put into that store as they stream. */
 typedef struct tm_archive {
     temper_arena *arena;
-    const temper_json *run;      /* run.json */
-    const temper_json *details;  /* volatile.json */
-    tm_digest id;                /* SHA-256 of run.json */
-    char *report; size_t report_length;
-    tm_digest *blobs; size_t blob_count;
-    uint64_t bytes;              /* of the file */
+    const temper_json *run;     /* run.json */
+    const temper_json *details; /* volatile.json */
+    tm_digest id;               /* SHA-256 of run.json */
+    char *report;
+    size_t report_length;
+    tm_digest *blobs;
+    size_t blob_count;
+    uint64_t bytes; /* of the file */
 } tm_archive;
 temper_status tm_archive_read(const char *path, tm_store *into, tm_archive *out, temper_error *error);
 void tm_archive_free(tm_archive *archive);

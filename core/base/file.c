@@ -124,23 +124,6 @@ static char *parent_folder(const char *path) {
     return slash == path ? strdup("/") : strndup(path, (size_t)(slash - path));
 }
 
-static temper_status write_all(int file, const char *path, const char *bytes, size_t count,
-                               temper_error *error) {
-    while (count > 0) {
-        ssize_t written = write(file, bytes, count);
-        if (written < 0 && errno == EINTR) {
-            continue;
-        }
-        if (written <= 0) {
-            return temper_fail(error, TEMPER_IO, "cannot write '%s': %s", path,
-                               strerror(written == 0 ? ENOSPC : errno));
-        }
-        bytes += written;
-        count -= (size_t)written;
-    }
-    return TEMPER_OK;
-}
-
 temper_status tm_file_sync_folder(const char *path, temper_error *error) {
     temper_status status = TEMPER_OK;
     int folder = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -155,14 +138,24 @@ temper_status tm_file_sync_folder(const char *path, temper_error *error) {
     return status;
 }
 
-temper_status tm_file_write(const char *path, const void *bytes, size_t count, temper_error *error) {
+struct tm_file_writer {
+    char *path, *temporary, *folder;
+    int file;
+};
+
+temper_status tm_file_writer_new(const char *path, tm_file_writer **out, temper_error *error) {
     temper_status status = TEMPER_OK;
-    uint64_t random = 0;
-    char *folder = parent_folder(path), *temporary = NULL;
+    tm_file_writer *writer = calloc(1, sizeof *writer);
     size_t size = strlen(path) + 32;
-    int file = -1;
-    temporary = malloc(size);
-    if (folder == NULL || temporary == NULL) {
+    uint64_t random = 0;
+    if (writer == NULL) {
+        return out_of_memory(error);
+    }
+    writer->file = -1;
+    writer->path = strdup(path);
+    writer->folder = parent_folder(path);
+    writer->temporary = malloc(size);
+    if (writer->path == NULL || writer->folder == NULL || writer->temporary == NULL) {
         status = out_of_memory(error);
         goto out;
     }
@@ -170,41 +163,80 @@ temper_status tm_file_write(const char *path, const void *bytes, size_t count, t
         status = temper_fail(error, TEMPER_IO, "no random bytes for a temporary name: %s", strerror(errno));
         goto out;
     }
-    snprintf(temporary, size, "%s.%016" PRIx64 ".tmp", path, random);
-    file = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-    if (file < 0) {
-        status = temper_fail(error, TEMPER_IO, "cannot make a file in '%s': %s", folder, strerror(errno));
-        goto out;
+    snprintf(writer->temporary, size, "%s.%016" PRIx64 ".tmp", path, random);
+    writer->file = open(writer->temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    if (writer->file < 0) {
+        status =
+            temper_fail(error, TEMPER_IO, "cannot make a file in '%s': %s", writer->folder, strerror(errno));
     }
-    if ((status = write_all(file, path, bytes, count, error))) {
-        goto out;
-    }
-    if (fsync(file) != 0) {
-        status = temper_fail(error, TEMPER_IO, "cannot sync '%s': %s", path, strerror(errno));
-        goto out;
-    }
-    if (close(file) != 0) {
-        file = -2; /* closed, whatever close said; the name is still to be removed */
-        status = temper_fail(error, TEMPER_IO, "cannot write '%s': %s", path, strerror(errno));
-        goto out;
-    }
-    file = -2;
-    if (rename(temporary, path) != 0) {
-        status = temper_fail(error, TEMPER_IO, "cannot put '%s' in its place: %s", path, strerror(errno));
-        goto out;
-    }
-    file = -1;
-    status = tm_file_sync_folder(folder, error);
 out:
-    if (file >= 0) {
-        close(file);
+    if (status) {
+        tm_file_writer_abort(writer);
+    } else {
+        *out = writer;
     }
-    if (file != -1) {
-        unlink(temporary);
-    }
-    free(temporary);
-    free(folder);
     return status;
+}
+
+temper_status tm_file_writer_add(tm_file_writer *writer, const void *bytes, size_t count,
+                                 temper_error *error) {
+    const char *at = bytes;
+    while (count > 0) {
+        ssize_t written = write(writer->file, at, count < (1u << 30) ? count : (1u << 30));
+        if (written < 0 && errno == EINTR) {
+            continue;
+        }
+        if (written <= 0) {
+            return temper_fail(error, TEMPER_IO, "cannot write '%s': %s", writer->path,
+                               strerror(written == 0 ? ENOSPC : errno));
+        }
+        at += written;
+        count -= (size_t)written;
+    }
+    return TEMPER_OK;
+}
+
+temper_status tm_file_writer_commit(tm_file_writer *writer, temper_error *error) {
+    temper_status status = TEMPER_OK;
+    if (fsync(writer->file) != 0) {
+        status = temper_fail(error, TEMPER_IO, "cannot sync '%s': %s", writer->path, strerror(errno));
+    } else if (rename(writer->temporary, writer->path) != 0) {
+        status =
+            temper_fail(error, TEMPER_IO, "cannot put '%s' in its place: %s", writer->path, strerror(errno));
+    } else {
+        close(writer->file);
+        writer->file = -1;
+        status = tm_file_sync_folder(writer->folder, error);
+    }
+    tm_file_writer_abort(writer);
+    return status;
+}
+
+void tm_file_writer_abort(tm_file_writer *writer) {
+    if (writer == NULL) {
+        return;
+    }
+    if (writer->file >= 0) {
+        close(writer->file);
+        unlink(writer->temporary);
+    }
+    free(writer->path);
+    free(writer->temporary);
+    free(writer->folder);
+    free(writer);
+}
+
+temper_status tm_file_write(const char *path, const void *bytes, size_t count, temper_error *error) {
+    tm_file_writer *writer;
+    temper_status status = tm_file_writer_new(path, &writer, error);
+    if (status) {
+        return status;
+    }
+    if ((status = tm_file_writer_add(writer, bytes, count, error))) {
+        tm_file_writer_abort(writer);
+        return status;
+    }
+    return tm_file_writer_commit(writer, error);
 }
 
 temper_status tm_folder_make(const char *path, temper_error *error) {

@@ -12,6 +12,13 @@ temper_status tm_file_map(const char *path, const void **data, size_t *size, tem
 void tm_file_unmap(const void *data, size_t size);
 /* Temporary file in the same folder, fsync, rename, fsync of the folder. */
 temper_status tm_file_write(const char *path, const void *bytes, size_t count, temper_error *error);
+/* The same as one goes. commit and abort free the writer; a writer whose add failed is to be aborted. */
+typedef struct tm_file_writer tm_file_writer;
+temper_status tm_file_writer_new(const char *path, tm_file_writer **out, temper_error *error);
+temper_status tm_file_writer_add(tm_file_writer *writer, const void *bytes, size_t count,
+                                 temper_error *error);
+temper_status tm_file_writer_commit(tm_file_writer *writer, temper_error *error);
+void tm_file_writer_abort(tm_file_writer *writer);
 /* fsync of a folder: makes the names in it durable. */
 temper_status tm_file_sync_folder(const char *path, temper_error *error);
 /* mkdir -p */
