@@ -1,0 +1,58 @@
+/* internal.h: what the files, tokenizer and template rooms share beyond their contracts: JSON with this project's
+ * rules (duplicate keys refused, big integers survived, depth bounded), and finding a model's files. */
+#ifndef LM_FILES_INTERNAL_H
+#define LM_FILES_INTERNAL_H
+
+#include "config.h"
+#include "files.h"
+
+#include <jansson.h>
+
+/* Parses a whole file; the message names it and the line. An integer beyond 64 bits turns the document's integers
+ * into reals (tokenizer_config.json says model_max_length 1e30), which lm_json_integer below reads as well. */
+temper_status lm_json_parse(const void *text, size_t length, const char *file, json_t **out, temper_error *error);
+/* An integer, or a real that is one and lies within 2^53. */
+bool lm_json_integer(const json_t *value, int64_t *out);
+/* "true", "a list", "\"text\"": a value in a message, cut short. */
+const char *lm_json_describe(const json_t *value, char *out, size_t size);
+
+/* A file of the model itself: by this name, or, for an adapter's folder, under base/. */
+const lm_file *lm_file_find_model(const lm_file_set *set, const char *name);
+/* The first .gguf file (by name or by its first four bytes). */
+const lm_file *lm_file_find_gguf(const lm_file_set *set);
+
+const char *lm_dtype_name(lm_dtype dtype);
+/* "[512, 64]" */
+const char *lm_shape_text(unsigned rank, const size_t *shape, char *out, size_t size);
+
+/* Why `name` cannot be found although the file has it: the dtype or rank that this library does not read; NULL when
+ * the file has no such tensor. */
+const char *lm_safetensors_unread(const lm_safetensors *self, const char *name);
+const char *lm_gguf_unread(const lm_gguf *self, const char *name);
+/* Metadata keys in turn, to refuse those not understood; not 0-terminated. */
+size_t lm_gguf_key_count(const lm_gguf *self);
+const char *lm_gguf_key_at(const lm_gguf *self, size_t index, size_t *length);
+bool lm_gguf_bool(const lm_gguf *self, const char *key, bool *out);
+
+/* An architecture: a row of the table in architectures.c. */
+typedef struct lm_architecture {
+    const char *model_type;
+    const char *class_name;  /* as "architectures" has it */
+    const char *base_prefix; /* in front of all but the head: "model." */
+    const char *layer_stem;  /* "layers." */
+    const char *head_name;   /* "lm_head.weight" */
+    lm_norm norm;
+    lm_positions positions;
+    lm_activation activation;
+    bool names_gguf; /* GGUF's names for the roles are known */
+} lm_architecture;
+const lm_architecture *lm_architecture_find(const char *model_type);
+/* GGUF's name for a role; false when the format has none. */
+bool lm_role_gguf_name(lm_role role, size_t layer, char *out, size_t size);
+
+/* Everything that config.json and GGUF have in common: ranges, divisibility, ids. `file` for messages. */
+temper_status lm_config_check(const lm_config *config, const char *file, temper_error *error);
+temper_status lm_config_from_gguf(const lm_gguf *gguf, const char *file, lm_config *out, temper_error *error);
+double lm_inverse_square_root(size_t value);
+
+#endif

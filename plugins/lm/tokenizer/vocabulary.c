@@ -1,0 +1,205 @@
+/* vocabulary.c: the table of tokens, the map from bytes to ids, the merges, and the added tokens by first byte.
+ *
+ * Invariant: an id has at most one entry; of two normal entries with the same bytes the map holds the last, as the
+ * reference implementations do. */
+#include "internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { MAX_TOKENS = 1 << 24 };
+
+bool lm_map_reserve(lm_map *map, size_t count) {
+    size_t slots = 16;
+    while (slots < count * 2) {
+        slots *= 2;
+    }
+    map->slots = malloc(slots * sizeof *map->slots);
+    if (map->slots == NULL) {
+        return false;
+    }
+    for (size_t i = 0; i < slots; i++) {
+        map->slots[i] = (lm_slot){0, -1, 0};
+    }
+    map->mask = slots - 1;
+    return true;
+}
+
+/* Keys are unique here: the caller knows (merges) or allows duplicates of a hash (bytes), looked through in turn. */
+void lm_map_put(lm_map *map, uint64_t key, int32_t value, int32_t rank) {
+    size_t at = (size_t)lm_mix(key) & map->mask;
+    while (map->slots[at].value >= 0) {
+        at = (at + 1) & map->mask;
+    }
+    map->slots[at] = (lm_slot){key, value, rank};
+    map->used++;
+}
+
+static uint64_t hash_bytes(const char *bytes, size_t length) {
+    uint64_t hash = UINT64_C(0xcbf29ce484222325) ^ length;
+    for (size_t i = 0; i < length; i++) {
+        hash = (hash ^ (unsigned char)bytes[i]) * UINT64_C(0x100000001b3);
+    }
+    return hash;
+}
+
+static lm_slot *find_slot(const lm_tokenizer *self, const char *bytes, size_t length) {
+    uint64_t key = hash_bytes(bytes, length);
+    for (size_t at = (size_t)lm_mix(key) & self->by_bytes.mask; self->by_bytes.slots[at].value >= 0;
+         at = (at + 1) & self->by_bytes.mask) {
+        lm_slot *slot = &self->by_bytes.slots[at];
+        const lm_entry *entry = &self->entries[slot->value];
+        if (slot->key == key && entry->length == length && memcmp(entry->bytes, bytes, length) == 0) {
+            return slot;
+        }
+    }
+    return NULL;
+}
+
+int32_t lm_vocabulary_find(const lm_tokenizer *self, const char *bytes, size_t length) {
+    if (length > self->longest) {
+        return -1;
+    }
+    const lm_slot *slot = find_slot(self, bytes, length);
+    return slot == NULL ? -1 : slot->value;
+}
+
+lm_tokenizer *lm_vocabulary_new(size_t size, size_t arena_size) {
+    if (size > MAX_TOKENS) {
+        return NULL;
+    }
+    lm_tokenizer *self = calloc(1, sizeof *self);
+    if (self == NULL) {
+        return NULL;
+    }
+    self->size = size;
+    self->arena_size = arena_size + size; /* a 0 after each */
+    self->entries = calloc(size + 1, sizeof *self->entries);
+    self->arena = malloc(self->arena_size + 1);
+    self->bos = self->eos = self->unknown = -1;
+    for (size_t i = 0; i < 256; i++) {
+        self->byte_ids[i] = -1;
+    }
+    if (self->entries == NULL || self->arena == NULL || !lm_map_reserve(&self->by_bytes, size)) {
+        lm_tokenizer_close(self);
+        return NULL;
+    }
+    return self;
+}
+
+temper_status lm_vocabulary_add(lm_tokenizer *self, int64_t id, const char *bytes, size_t length, lm_token_kind kind,
+                                temper_error *error) {
+    if (id < 0 || (uint64_t)id >= self->size) {
+        return temper_fail(error, TEMPER_INVALID, "token \"%.60s\" has the id %lld of %zu", bytes, (long long)id,
+                           self->size);
+    }
+    lm_entry *entry = &self->entries[id];
+    if (entry->kind != LM_ABSENT) {
+        return temper_fail(error, TEMPER_INVALID, "id %lld is both \"%.60s\" and \"%.60s\"", (long long)id,
+                           entry->bytes, bytes);
+    }
+    if (length > UINT32_MAX || length >= self->arena_size - self->arena_used) {
+        return temper_fail(error, TEMPER_INVALID, "token %lld has %zu bytes", (long long)id, length);
+    }
+    char *copy = self->arena + self->arena_used;
+    memcpy(copy, bytes, length);
+    copy[length] = 0;
+    self->arena_used += length + 1;
+    entry->bytes = copy;
+    entry->length = (uint32_t)length;
+    entry->kind = (uint8_t)kind;
+    if (kind == LM_ADDED || kind == LM_SPECIAL) {
+        self->added_count += length > 0;
+    } else if (kind == LM_BYTE) {
+        self->byte_ids[(unsigned char)bytes[0]] = (int32_t)id;
+    } else {
+        lm_slot *slot = find_slot(self, bytes, length);
+        if (slot != NULL) {
+            slot->value = (int32_t)id;
+        } else {
+            lm_map_put(&self->by_bytes, hash_bytes(bytes, length), (int32_t)id, 0);
+        }
+        self->longest = length > self->longest ? length : self->longest;
+    }
+    return TEMPER_OK;
+}
+
+temper_status lm_vocabulary_expect_merges(lm_tokenizer *self, size_t count, temper_error *error) {
+    if (count > MAX_TOKENS || !lm_map_reserve(&self->merges, count)) {
+        return temper_fail(error, TEMPER_NO_MEMORY, "no memory for %zu merges", count);
+    }
+    return TEMPER_OK;
+}
+
+temper_status lm_vocabulary_merge(lm_tokenizer *self, const char *left, size_t left_length, const char *right,
+                                  size_t right_length, size_t rank, temper_error *error) {
+    char both[1024];
+    if (left_length + right_length > sizeof both) {
+        return temper_fail(error, TEMPER_UNSUPPORTED, "merge %zu makes a token of %zu bytes", rank,
+                           left_length + right_length);
+    }
+    memcpy(both, left, left_length);
+    memcpy(both + left_length, right, right_length);
+    int32_t left_id = lm_vocabulary_find(self, left, left_length);
+    int32_t right_id = lm_vocabulary_find(self, right, right_length);
+    int32_t id = lm_vocabulary_find(self, both, left_length + right_length);
+    if (left_id < 0 || right_id < 0 || id < 0) {
+        return temper_fail(error, TEMPER_INVALID, "merge %zu, of \"%.*s\" and \"%.*s\", needs a token that the "
+                                                  "vocabulary lacks",
+                           rank, (int)left_length, left, (int)right_length, right);
+    }
+    uint64_t key = (uint64_t)(uint32_t)left_id << 32 | (uint32_t)right_id;
+    for (size_t at = (size_t)lm_mix(key) & self->merges.mask; self->merges.slots[at].value >= 0;
+         at = (at + 1) & self->merges.mask) {
+        if (self->merges.slots[at].key == key) {
+            return temper_fail(error, TEMPER_INVALID, "merge %zu, of \"%.*s\" and \"%.*s\", is there twice", rank,
+                               (int)left_length, left, (int)right_length, right);
+        }
+    }
+    lm_map_put(&self->merges, key, id, (int32_t)rank);
+    return TEMPER_OK;
+}
+
+static int longest_first(const lm_entry *a, const lm_entry *b) {
+    unsigned char first_a = (unsigned char)a->bytes[0], first_b = (unsigned char)b->bytes[0];
+    if (first_a != first_b) {
+        return first_a < first_b ? -1 : 1;
+    }
+    return a->length > b->length ? -1 : a->length < b->length;
+}
+
+static int by_first_byte(const void *left, const void *right, void *context) {
+    const lm_tokenizer *self = context;
+    int32_t a = *(const int32_t *)left, b = *(const int32_t *)right;
+    int order = longest_first(&self->entries[a], &self->entries[b]);
+    return order != 0 ? order : (a > b) - (a < b);
+}
+
+temper_status lm_vocabulary_finish(lm_tokenizer *self, temper_error *error) {
+    size_t used = 0, from = 0;
+    self->added = malloc((self->added_count + 1) * sizeof *self->added);
+    if (self->added == NULL) {
+        return temper_fail(error, TEMPER_NO_MEMORY, "no memory for the added tokens");
+    }
+    for (size_t id = 0; id < self->size; id++) {
+        const lm_entry *entry = &self->entries[id];
+        if ((entry->kind == LM_ADDED || entry->kind == LM_SPECIAL) && entry->length > 0) {
+            self->added[used++] = (int32_t)id;
+        }
+    }
+    qsort_r(self->added, used, sizeof *self->added, by_first_byte, self);
+    for (unsigned first = 0; first < 256; first++) {
+        self->added_from[first] = (uint32_t)from;
+        while (from < used && (unsigned char)self->entries[self->added[from]].bytes[0] == first) {
+            from++;
+        }
+    }
+    self->added_from[256] = (uint32_t)used;
+    if (!self->sentence) {
+        for (unsigned byte = 0; byte < 256; byte++) {
+            char one = (char)byte;
+            self->byte_ids[byte] = lm_vocabulary_find(self, &one, 1);
+        }
+    }
+    return TEMPER_OK;
+}
