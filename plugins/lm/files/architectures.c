@@ -9,8 +9,8 @@
 enum { LLAMA, GPT_NEO, ARCHITECTURES };
 
 static const lm_architecture table[ARCHITECTURES] = {
-    [LLAMA] = {"llama", "LlamaForCausalLM", "model.", "layers.", "lm_head.weight", LM_RMS_NORM, LM_ROPE, LM_SWIGLU,
-               true},
+    [LLAMA] = {"llama", "LlamaForCausalLM", "model.", "layers.", "lm_head.weight", LM_RMS_NORM, LM_ROPE,
+               LM_SWIGLU, true},
     [GPT_NEO] = {"gpt_neo", "GPTNeoForCausalLM", "transformer.", "h.", "lm_head.weight", LM_LAYER_NORM,
                  LM_LEARNED_POSITIONS, LM_GELU_NEW, false},
 };
@@ -55,7 +55,8 @@ static const struct {
     [LM_KEY_BIAS] = {{NULL, NULL}, NULL, {0}, KEYS, NONE},
     [LM_VALUE_BIAS] = {{NULL, NULL}, NULL, {0}, KEYS, NONE},
     [LM_OUTPUT_BIAS] = {{NULL, "attn.attention.out_proj.bias"}, NULL, {0}, HIDDEN, NONE},
-    [LM_FEED_NORM] = {{"post_attention_layernorm.weight", "ln_2.weight"}, "ffn_norm.weight", {0}, HIDDEN, NONE},
+    [LM_FEED_NORM] =
+        {{"post_attention_layernorm.weight", "ln_2.weight"}, "ffn_norm.weight", {0}, HIDDEN, NONE},
     [LM_FEED_NORM_BIAS] = {{NULL, "ln_2.bias"}, NULL, {0}, HIDDEN, NONE},
     [LM_GATE] = {{"mlp.gate_proj.weight", NULL}, "ffn_gate.weight", {"gate_proj", NULL}, FEED, HIDDEN},
     [LM_UP] = {{"mlp.up_proj.weight", "mlp.c_fc.weight"}, "ffn_up.weight", {"up_proj", "c_fc"}, FEED, HIDDEN},

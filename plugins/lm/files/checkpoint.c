@@ -76,15 +76,16 @@ static temper_status bind(lm_checkpoint *self, lm_role role, size_t layer, tempe
     lm_shape_text(rank, shape, expected, sizeof expected);
     if (tensor == NULL) {
         const char *type = unread_type(self, name);
-        return type != NULL ? temper_fail(error, TEMPER_UNSUPPORTED,
-                                          "tensor \"%s\" is stored as %s; F32, F16 and BF16 are read", name, type)
-                            : temper_fail(error, TEMPER_INVALID,
-                                          "tensor \"%s\" is missing; the config expects one of shape %s", name,
-                                          expected);
+        return type != NULL
+                   ? temper_fail(error, TEMPER_UNSUPPORTED,
+                                 "tensor \"%s\" is stored as %s; F32, F16 and BF16 are read", name, type)
+                   : temper_fail(error, TEMPER_INVALID,
+                                 "tensor \"%s\" is missing; the config expects one of shape %s", name,
+                                 expected);
     }
     if (tensor->rank != rank || tensor->shape[0] != shape[0] || (rank == 2 && tensor->shape[1] != shape[1])) {
-        return temper_fail(error, TEMPER_INVALID, "tensor \"%s\" has the shape %s; the config expects %s", name,
-                           lm_shape_text(tensor->rank, tensor->shape, found, sizeof found), expected);
+        return temper_fail(error, TEMPER_INVALID, "tensor \"%s\" has the shape %s; the config expects %s",
+                           name, lm_shape_text(tensor->rank, tensor->shape, found, sizeof found), expected);
     }
     *slot(self, role, layer) = tensor;
     return TEMPER_OK;
@@ -115,11 +116,13 @@ static bool ends_with(const char *text, const char *end) {
 /* Buffers that older files carry and that follow from the config, and the copy of a tied head. */
 static bool harmless(const lm_checkpoint *self, const char *name) {
     return ends_with(name, ".rotary_emb.inv_freq") || ends_with(name, ".attn.attention.bias") ||
-           ends_with(name, ".attn.attention.masked_bias") || (self->config.tied && strcmp(name, "lm_head.weight") == 0);
+           ends_with(name, ".attn.attention.masked_bias") ||
+           (self->config.tied && strcmp(name, "lm_head.weight") == 0);
 }
 
 static int by_address(const void *left, const void *right) {
-    uintptr_t a = (uintptr_t) * (const lm_tensor *const *)left, b = (uintptr_t) * (const lm_tensor *const *)right;
+    uintptr_t a = (uintptr_t) * (const lm_tensor *const *)left,
+              b = (uintptr_t) * (const lm_tensor *const *)right;
     return (a > b) - (a < b);
 }
 
@@ -145,11 +148,13 @@ static temper_status refuse_strangers(const lm_checkpoint *self, temper_error *e
             /* The pointer that find gives is the one that was bound. */
             const lm_tensor *tensor = self->gguf != NULL ? lm_gguf_find(self->gguf, listed->name)
                                                          : lm_safetensors_find(self->shards[s], listed->name);
-            if (bsearch(&tensor, bound, used, sizeof *bound, by_address) == NULL && !harmless(self, tensor->name)) {
-                status = temper_fail(error, TEMPER_UNSUPPORTED,
-                                     "tensor \"%s\" has no place in a %s of %zu layers, so leaving it out would "
-                                     "change results",
-                                     tensor->name, self->config.architecture, self->config.layers);
+            if (bsearch(&tensor, bound, used, sizeof *bound, by_address) == NULL &&
+                !harmless(self, tensor->name)) {
+                status =
+                    temper_fail(error, TEMPER_UNSUPPORTED,
+                                "tensor \"%s\" has no place in a %s of %zu layers, so leaving it out would "
+                                "change results",
+                                tensor->name, self->config.architecture, self->config.layers);
             }
         }
     }
@@ -157,7 +162,8 @@ static temper_status refuse_strangers(const lm_checkpoint *self, temper_error *e
     return status;
 }
 
-static temper_status open_shard(lm_checkpoint *self, const lm_file_set *files, const char *name, temper_error *error) {
+static temper_status open_shard(lm_checkpoint *self, const lm_file_set *files, const char *name,
+                                temper_error *error) {
     const lm_file *file = lm_file_find_model(files, name);
     if (file == NULL) {
         return temper_fail(error, TEMPER_INVALID, "%.200s is missing", name);
@@ -188,12 +194,14 @@ static temper_status open_index(lm_checkpoint *self, const lm_file_set *files, c
     json_object_foreach(map, key, value) {
         const char *name = json_string_value(value);
         if (name == NULL) {
-            status = temper_fail(error, TEMPER_INVALID, "%s: the file of \"%.100s\" is no text", index->name, key);
+            status =
+                temper_fail(error, TEMPER_INVALID, "%s: the file of \"%.100s\" is no text", index->name, key);
         } else if (json_object_get(seen, name) == NULL) {
             json_object_set_new(seen, name, json_true());
-            status = json_object_size(seen) > MAX_SHARDS
-                         ? temper_fail(error, TEMPER_INVALID, "%s: more than %d files", index->name, MAX_SHARDS)
-                         : open_shard(self, files, name, error);
+            status =
+                json_object_size(seen) > MAX_SHARDS
+                    ? temper_fail(error, TEMPER_INVALID, "%s: more than %d files", index->name, MAX_SHARDS)
+                    : open_shard(self, files, name, error);
         }
         if (status) {
             goto out;
@@ -218,9 +226,10 @@ static temper_status open_folder(lm_checkpoint *self, const lm_file_set *files, 
     if (index != NULL) {
         return open_index(self, files, index, error);
     }
-    return temper_fail(error, TEMPER_INVALID,
-                       "model.safetensors is missing%s; weights are read from safetensors and GGUF only",
-                       lm_file_find_model(files, "pytorch_model.bin") != NULL ? " (there is a pytorch_model.bin)" : "");
+    return temper_fail(
+        error, TEMPER_INVALID,
+        "model.safetensors is missing%s; weights are read from safetensors and GGUF only",
+        lm_file_find_model(files, "pytorch_model.bin") != NULL ? " (there is a pytorch_model.bin)" : "");
 }
 
 temper_status lm_checkpoint_open(const lm_file_set *files, lm_checkpoint **out, temper_error *error) {
@@ -237,7 +246,8 @@ temper_status lm_checkpoint_open(const lm_file_set *files, lm_checkpoint **out, 
         status = lm_gguf_open(gguf, &self->gguf, error);
         status = status ? status : lm_config_from_gguf(self->gguf, gguf->name, &self->config, error);
     } else {
-        status = temper_fail(error, TEMPER_INVALID, "neither config.json nor a .gguf file is there: this is no model");
+        status = temper_fail(error, TEMPER_INVALID,
+                             "neither config.json nor a .gguf file is there: this is no model");
     }
     if (!status) {
         status = bind_all(self, error);
@@ -275,8 +285,9 @@ temper_status lm_checkpoint_read(const lm_checkpoint *self, lm_role role, size_t
         if ((unsigned)role < LM_ROLE_COUNT) {
             lm_role_name(&self->config, role, layer, name, sizeof name);
         }
-        return temper_fail(error, TEMPER_INVALID, "a %s has no role %d in layer %zu%s%s", self->config.architecture,
-                           (int)role, layer, (unsigned)role < LM_ROLE_COUNT ? ": " : "",
+        return temper_fail(error, TEMPER_INVALID, "a %s has no role %d in layer %zu%s%s",
+                           self->config.architecture, (int)role, layer,
+                           (unsigned)role < LM_ROLE_COUNT ? ": " : "",
                            (unsigned)role < LM_ROLE_COUNT ? name : "");
     }
     const lm_tensor *tensor = *slot(self, role, layer);

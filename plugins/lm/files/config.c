@@ -87,19 +87,11 @@ static const struct rule common_rules[] = {
 };
 
 static const struct rule llama_rules[] = {
-    {"num_hidden_layers", READ},
-    {"num_attention_heads", READ},
-    {"num_key_value_heads", READ},
-    {"head_dim", READ},
-    {"hidden_act", READ},
-    {"rms_norm_eps", READ},
-    {"rope_theta", READ},
-    {"rope_scaling", READ},
-    {"rope_parameters", READ},
-    {"is_llama_config", FREE},
-    {"pretraining_tp", FREE}, /* the same sums in another order */
-    {"rope_interleaved", OFF},
-    {"partial_rotary_factor", ONE},
+    {"num_hidden_layers", READ}, {"num_attention_heads", READ},  {"num_key_value_heads", READ},
+    {"head_dim", READ},          {"hidden_act", READ},           {"rms_norm_eps", READ},
+    {"rope_theta", READ},        {"rope_scaling", READ},         {"rope_parameters", READ},
+    {"is_llama_config", FREE},   {"pretraining_tp", FREE}, /* the same sums in another order */
+    {"rope_interleaved", OFF},   {"partial_rotary_factor", ONE},
 };
 
 static const struct rule gpt_neo_rules[] = {
@@ -127,12 +119,14 @@ static const struct rule *find_rule(const char *key, const struct rule *rules, s
 }
 
 static bool is_off(const json_t *value) {
-    return json_is_null(value) || json_is_false(value) || (json_is_number(value) && json_number_value(value) == 0.0) ||
+    return json_is_null(value) || json_is_false(value) ||
+           (json_is_number(value) && json_number_value(value) == 0.0) ||
            (json_is_object(value) && json_object_size(value) == 0) ||
            (json_is_array(value) && json_array_size(value) == 0);
 }
 
-static temper_status check_keys(const json_t *root, const struct rule *own, size_t own_count, temper_error *error) {
+static temper_status check_keys(const json_t *root, const struct rule *own, size_t own_count,
+                                temper_error *error) {
     const char *key;
     json_t *value;
     char text[80];
@@ -145,15 +139,16 @@ static temper_status check_keys(const json_t *root, const struct rule *own, size
             if (key[0] == '_' || json_is_null(value)) {
                 continue; /* private notes of the writer; unset */
             }
-            return temper_fail(error, TEMPER_UNSUPPORTED,
-                               "config.json: \"%.80s\" is %s; it is not known what that changes in this architecture",
-                               key, lm_json_describe(value, text, sizeof text));
+            return temper_fail(
+                error, TEMPER_UNSUPPORTED,
+                "config.json: \"%.80s\" is %s; it is not known what that changes in this architecture", key,
+                lm_json_describe(value, text, sizeof text));
         }
         if ((rule->kind == OFF && !is_off(value)) ||
             (rule->kind == ONE && !json_is_null(value) &&
              !(json_is_number(value) && json_number_value(value) == 1.0))) {
-            return temper_fail(error, TEMPER_UNSUPPORTED, "config.json: \"%s\" is %s; only %s is supported", key,
-                               lm_json_describe(value, text, sizeof text),
+            return temper_fail(error, TEMPER_UNSUPPORTED, "config.json: \"%s\" is %s; only %s is supported",
+                               key, lm_json_describe(value, text, sizeof text),
                                rule->kind == ONE ? "1" : "its absence (null or false)");
         }
     }
@@ -172,14 +167,16 @@ static temper_status read_count(const json_t *root, const char *key, int64_t abs
             return temper_fail(error, TEMPER_INVALID, "config.json: \"%s\" is missing", key);
         }
     } else if (!lm_json_integer(value, &integer) || integer < 1 || integer > INT32_MAX) {
-        return temper_fail(error, TEMPER_INVALID, "config.json: \"%s\" is %s; a whole number from 1 to 2^31-1 is meant",
-                           key, lm_json_describe(value, text, sizeof text));
+        return temper_fail(error, TEMPER_INVALID,
+                           "config.json: \"%s\" is %s; a whole number from 1 to 2^31-1 is meant", key,
+                           lm_json_describe(value, text, sizeof text));
     }
     *out = (size_t)integer;
     return TEMPER_OK;
 }
 
-static temper_status read_real(const json_t *root, const char *key, double absent, double *out, temper_error *error) {
+static temper_status read_real(const json_t *root, const char *key, double absent, double *out,
+                               temper_error *error) {
     const json_t *value = json_object_get(root, key);
     char text[80];
     *out = absent;
@@ -187,21 +184,22 @@ static temper_status read_real(const json_t *root, const char *key, double absen
         return TEMPER_OK;
     }
     if (!json_is_number(value) || !(json_number_value(value) > 0.0)) {
-        return temper_fail(error, TEMPER_INVALID, "config.json: \"%s\" is %s; a positive number is meant", key,
-                           lm_json_describe(value, text, sizeof text));
+        return temper_fail(error, TEMPER_INVALID, "config.json: \"%s\" is %s; a positive number is meant",
+                           key, lm_json_describe(value, text, sizeof text));
     }
     *out = json_number_value(value);
     return TEMPER_OK;
 }
 
-static temper_status read_flag(const json_t *root, const char *key, bool absent, bool *out, temper_error *error) {
+static temper_status read_flag(const json_t *root, const char *key, bool absent, bool *out,
+                               temper_error *error) {
     const json_t *value = json_object_get(root, key);
     char text[80];
     *out = absent;
     if (value != NULL && !json_is_null(value)) {
         if (!json_is_boolean(value)) {
-            return temper_fail(error, TEMPER_INVALID, "config.json: \"%s\" is %s; true or false is meant", key,
-                               lm_json_describe(value, text, sizeof text));
+            return temper_fail(error, TEMPER_INVALID, "config.json: \"%s\" is %s; true or false is meant",
+                               key, lm_json_describe(value, text, sizeof text));
         }
         *out = json_is_true(value);
     }
@@ -258,9 +256,10 @@ static temper_status read_rope(const json_t *root, lm_config *out, temper_error 
             char text[80];
             if (!(type && json_is_string(value) && strcmp(json_string_value(value), "default") == 0) &&
                 strcmp(key, "rope_theta") != 0 && !json_is_null(value)) {
-                return temper_fail(error, TEMPER_UNSUPPORTED,
-                                   "config.json: \"%s\" has \"%.60s\": %s; only the type \"default\" is supported",
-                                   keys[i], key, lm_json_describe(value, text, sizeof text));
+                return temper_fail(
+                    error, TEMPER_UNSUPPORTED,
+                    "config.json: \"%s\" has \"%.60s\": %s; only the type \"default\" is supported", keys[i],
+                    key, lm_json_describe(value, text, sizeof text));
             }
         }
         status = read_real(rope, "rope_theta", out->rope_theta, &out->rope_theta, error);
@@ -275,16 +274,18 @@ static temper_status read_llama(const json_t *root, lm_config *out, temper_error
         (status = read_count(root, "num_hidden_layers", -1, &out->layers, error)) ||
         (status = read_count(root, "num_attention_heads", -1, &out->heads, error)) ||
         (status = read_count(root, "num_key_value_heads", (int64_t)out->heads, &out->kv_heads, error)) ||
-        (status = read_count(root, "head_dim", (int64_t)(out->hidden / out->heads), &out->head_size, error)) ||
+        (status =
+             read_count(root, "head_dim", (int64_t)(out->hidden / out->heads), &out->head_size, error)) ||
         (status = read_real(root, "rms_norm_eps", 1e-6, &out->norm_epsilon, error)) ||
         (status = read_flag(root, "tie_word_embeddings", false, &out->tied, error)) ||
-        (status = require_text(root, "hidden_act", activations, error)) || (status = read_rope(root, out, error))) {
+        (status = require_text(root, "hidden_act", activations, error)) ||
+        (status = read_rope(root, out, error))) {
         return status;
     }
     if (json_object_get(root, "head_dim") == NULL && out->hidden % out->heads != 0) {
         return temper_fail(error, TEMPER_INVALID,
-                           "config.json: hidden_size %zu is no multiple of num_attention_heads %zu", out->hidden,
-                           out->heads);
+                           "config.json: hidden_size %zu is no multiple of num_attention_heads %zu",
+                           out->hidden, out->heads);
     }
     out->attention_scale = 0.0; /* 1/sqrt(head_size), once that is checked */
     return TEMPER_OK;
@@ -296,8 +297,8 @@ static temper_status set_window(lm_config *out, size_t layer, const json_t *kind
     char text[80];
     if (name == NULL || (strcmp(name, "global") != 0 && strcmp(name, "local") != 0)) {
         return temper_fail(error, TEMPER_UNSUPPORTED,
-                           "config.json: layer %zu's attention is %s; \"global\" or \"local\" is meant", layer,
-                           kind == NULL ? "nothing" : lm_json_describe(kind, text, sizeof text));
+                           "config.json: layer %zu's attention is %s; \"global\" or \"local\" is meant",
+                           layer, kind == NULL ? "nothing" : lm_json_describe(kind, text, sizeof text));
     }
     size_t value = name[0] == 'l' ? window : 0;
     if (out->window[layer] != SIZE_MAX && out->window[layer] != value) {
@@ -309,13 +310,15 @@ static temper_status set_window(lm_config *out, size_t layer, const json_t *kind
 }
 
 /* attention_types: [[[kinds], times], ...], repeated in turn. */
-static temper_status read_attention_types(const json_t *types, lm_config *out, size_t window, temper_error *error) {
+static temper_status read_attention_types(const json_t *types, lm_config *out, size_t window,
+                                          temper_error *error) {
     size_t layer = 0;
     for (size_t i = 0; i < json_array_size(types); i++) {
         const json_t *group = json_array_get(types, i), *kinds = json_array_get(group, 0);
         int64_t times;
         if (json_array_size(kinds) == 0 || !lm_json_integer(json_array_get(group, 1), &times) || times < 0) {
-            return temper_fail(error, TEMPER_INVALID, "config.json: attention_types[%zu] is not [[kinds], times]", i);
+            return temper_fail(error, TEMPER_INVALID,
+                               "config.json: attention_types[%zu] is not [[kinds], times]", i);
         }
         for (int64_t time = 0; time < times; time++) {
             for (size_t k = 0; k < json_array_size(kinds); k++, layer++) {
@@ -333,8 +336,9 @@ static temper_status read_attention_types(const json_t *types, lm_config *out, s
     }
     return layer == out->layers
                ? TEMPER_OK
-               : temper_fail(error, TEMPER_INVALID, "config.json: attention_types has %zu entries, num_layers is %zu",
-                             layer, out->layers);
+               : temper_fail(error, TEMPER_INVALID,
+                             "config.json: attention_types has %zu entries, num_layers is %zu", layer,
+                             out->layers);
 }
 
 static temper_status read_windows(const json_t *root, lm_config *out, temper_error *error) {
@@ -346,7 +350,8 @@ static temper_status read_windows(const json_t *root, lm_config *out, temper_err
         return status;
     }
     if (json_array_size(types) == 0 && json_array_size(layers) == 0) {
-        return temper_fail(error, TEMPER_INVALID, "config.json: neither attention_types nor attention_layers is there");
+        return temper_fail(error, TEMPER_INVALID,
+                           "config.json: neither attention_types nor attention_layers is there");
     }
     for (size_t i = 0; i < out->layers; i++) {
         out->window[i] = SIZE_MAX;
@@ -372,19 +377,21 @@ static temper_status read_gpt_neo(const json_t *root, lm_config *out, temper_err
     temper_status status;
     if ((status = read_count(root, "num_layers", -1, &out->layers, error)) ||
         (status = read_count(root, "num_heads", -1, &out->heads, error)) ||
-        (status = read_count(root, "intermediate_size", 4 * (int64_t)out->hidden, &out->intermediate, error)) ||
+        (status =
+             read_count(root, "intermediate_size", 4 * (int64_t)out->hidden, &out->intermediate, error)) ||
         (status = read_real(root, "layer_norm_epsilon", 1e-5, &out->norm_epsilon, error)) ||
         (status = read_flag(root, "tie_word_embeddings", true, &out->tied, error)) ||
         (status = require_text(root, "activation_function", activations, error))) {
         return status;
     }
     if (out->layers > LM_MAX_LAYERS) {
-        return temper_fail(error, TEMPER_UNSUPPORTED, "config.json: %zu layers; up to %d are supported", out->layers,
-                           LM_MAX_LAYERS);
+        return temper_fail(error, TEMPER_UNSUPPORTED, "config.json: %zu layers; up to %d are supported",
+                           out->layers, LM_MAX_LAYERS);
     }
     if (out->hidden % out->heads != 0) {
-        return temper_fail(error, TEMPER_INVALID, "config.json: hidden_size %zu is no multiple of num_heads %zu",
-                           out->hidden, out->heads);
+        return temper_fail(error, TEMPER_INVALID,
+                           "config.json: hidden_size %zu is no multiple of num_heads %zu", out->hidden,
+                           out->heads);
     }
     out->kv_heads = out->heads;
     out->head_size = out->hidden / out->heads;
@@ -395,29 +402,32 @@ static temper_status read_gpt_neo(const json_t *root, lm_config *out, temper_err
 temper_status lm_config_check(const lm_config *config, const char *file, temper_error *error) {
     const size_t sides[] = {config->vocabulary, config->hidden,    config->intermediate, config->heads,
                             config->kv_heads,   config->head_size, config->context};
-    static const char *const names[] = {"the vocabulary", "the hidden size", "the intermediate size", "heads",
-                                        "key-value heads", "the head size",  "the context"};
+    static const char *const names[] = {"the vocabulary", "the hidden size", "the intermediate size",
+                                        "heads",          "key-value heads", "the head size",
+                                        "the context"};
     for (size_t i = 0; i < sizeof sides / sizeof *sides; i++) {
         if (sides[i] < 1 || sides[i] > INT32_MAX) {
-            return temper_fail(error, TEMPER_INVALID, "%s: %s: %zu is out of range", file, names[i], sides[i]);
+            return temper_fail(error, TEMPER_INVALID, "%s: %s: %zu is out of range", file, names[i],
+                               sides[i]);
         }
     }
     if (config->layers < 1 || config->layers > LM_MAX_LAYERS) {
-        return temper_fail(error, TEMPER_UNSUPPORTED, "%s: %zu layers; 1 to %d are supported", file, config->layers,
-                           LM_MAX_LAYERS);
+        return temper_fail(error, TEMPER_UNSUPPORTED, "%s: %zu layers; 1 to %d are supported", file,
+                           config->layers, LM_MAX_LAYERS);
     }
     if (config->kv_heads > config->heads || config->heads % config->kv_heads != 0) {
-        return temper_fail(error, TEMPER_INVALID, "%s: %zu query heads do not share %zu key-value heads evenly", file,
-                           config->heads, config->kv_heads);
+        return temper_fail(error, TEMPER_INVALID,
+                           "%s: %zu query heads do not share %zu key-value heads evenly", file, config->heads,
+                           config->kv_heads);
     }
     if (config->positions == LM_ROPE && config->head_size % 2 != 0) {
         return temper_fail(error, TEMPER_INVALID, "%s: a head size of %zu cannot be rotated: it is odd", file,
                            config->head_size);
     }
-    if (config->bos >= (int64_t)config->vocabulary || config->eos >= (int64_t)config->vocabulary || config->bos < -1 ||
-        config->eos < -1) {
-        return temper_fail(error, TEMPER_INVALID, "%s: bos %lld or eos %lld is not in the vocabulary of %zu", file,
-                           (long long)config->bos, (long long)config->eos, config->vocabulary);
+    if (config->bos >= (int64_t)config->vocabulary || config->eos >= (int64_t)config->vocabulary ||
+        config->bos < -1 || config->eos < -1) {
+        return temper_fail(error, TEMPER_INVALID, "%s: bos %lld or eos %lld is not in the vocabulary of %zu",
+                           file, (long long)config->bos, (long long)config->eos, config->vocabulary);
     }
     return TEMPER_OK;
 }
@@ -430,8 +440,9 @@ static temper_status read_root(const json_t *root, lm_config *out, temper_error 
     }
     const lm_architecture *row = lm_architecture_find(type);
     if (row == NULL) {
-        return temper_fail(error, TEMPER_UNSUPPORTED, "config.json: model_type \"%.60s\"; llama and gpt_neo are "
-                                                      "supported",
+        return temper_fail(error, TEMPER_UNSUPPORTED,
+                           "config.json: model_type \"%.60s\"; llama and gpt_neo are "
+                           "supported",
                            type);
     }
     bool llama = row->positions == LM_ROPE;

@@ -20,17 +20,35 @@ typedef struct lm_config {
     lm_positions positions;
     lm_activation activation;
     double norm_epsilon, rope_theta;
-    double attention_scale; /* 1/sqrt(head_size), or 1 for gpt_neo */
-    bool tied;              /* the output head is the embedding */
+    double attention_scale;       /* 1/sqrt(head_size), or 1 for gpt_neo */
+    bool tied;                    /* the output head is the embedding */
     size_t window[LM_MAX_LAYERS]; /* keys a query may see, itself included; 0: all before it */
-    int64_t bos, eos;       /* -1: none. From config.json / generation_config.json / GGUF */
+    int64_t bos, eos;             /* -1: none. From config.json / generation_config.json / GGUF */
 } lm_config;
 
 typedef enum lm_role {
-    LM_EMBEDDING, LM_POSITION_EMBEDDING, LM_FINAL_NORM, LM_FINAL_NORM_BIAS, LM_HEAD, /* whole model */
-    LM_ATTENTION_NORM, LM_ATTENTION_NORM_BIAS, LM_QUERY, LM_KEY, LM_VALUE, LM_OUTPUT,  /* a layer */
-    LM_QUERY_BIAS, LM_KEY_BIAS, LM_VALUE_BIAS, LM_OUTPUT_BIAS,
-    LM_FEED_NORM, LM_FEED_NORM_BIAS, LM_GATE, LM_UP, LM_DOWN, LM_UP_BIAS, LM_DOWN_BIAS,
+    LM_EMBEDDING,
+    LM_POSITION_EMBEDDING,
+    LM_FINAL_NORM,
+    LM_FINAL_NORM_BIAS,
+    LM_HEAD, /* whole model */
+    LM_ATTENTION_NORM,
+    LM_ATTENTION_NORM_BIAS,
+    LM_QUERY,
+    LM_KEY,
+    LM_VALUE,
+    LM_OUTPUT, /* a layer */
+    LM_QUERY_BIAS,
+    LM_KEY_BIAS,
+    LM_VALUE_BIAS,
+    LM_OUTPUT_BIAS,
+    LM_FEED_NORM,
+    LM_FEED_NORM_BIAS,
+    LM_GATE,
+    LM_UP,
+    LM_DOWN,
+    LM_UP_BIAS,
+    LM_DOWN_BIAS,
     LM_ROLE_COUNT
 } lm_role;
 
@@ -55,19 +73,21 @@ typedef struct lm_checkpoint lm_checkpoint;
 temper_status lm_checkpoint_open(const lm_file_set *files, lm_checkpoint **out, temper_error *error);
 const lm_config *lm_checkpoint_config(const lm_checkpoint *self);
 /* Reads the whole tensor as f32, row-major (rows of Q and K in Hugging Face's order, GGUF's permutation undone). */
-temper_status lm_checkpoint_read(const lm_checkpoint *self, lm_role role, size_t layer, float *out, temper_error *error);
+temper_status lm_checkpoint_read(const lm_checkpoint *self, lm_role role, size_t layer, float *out,
+                                 temper_error *error);
 void lm_checkpoint_close(lm_checkpoint *self);
 
 /* A PEFT LoRA adapter: adapter_config.json + adapter_model.safetensors. */
 typedef struct lm_adapter_config {
     size_t rank;
     double alpha;
-    bool rank_stabilised;            /* use_rslora: scale = alpha / sqrt(r), else alpha / r */
-    bool targets[LM_ROLE_COUNT];     /* by role */
+    bool rank_stabilised;        /* use_rslora: scale = alpha / sqrt(r), else alpha / r */
+    bool targets[LM_ROLE_COUNT]; /* by role */
 } lm_adapter_config;
 typedef struct lm_adapter_file lm_adapter_file;
 /* Checks every tensor against the base's config. */
-temper_status lm_adapter_open(const lm_file_set *files, const lm_config *base, lm_adapter_file **out, temper_error *error);
+temper_status lm_adapter_open(const lm_file_set *files, const lm_config *base, lm_adapter_file **out,
+                              temper_error *error);
 const lm_adapter_config *lm_adapter_file_config(const lm_adapter_file *self);
 /* a: [rank][inputs], b: [outputs][rank], f32; false when this layer's role has no adapter. */
 bool lm_adapter_read(const lm_adapter_file *self, lm_role role, size_t layer, float *a, float *b);

@@ -6,12 +6,24 @@
 #include <string.h>
 
 static const char *const known[] = {
-    "context_length",       "embedding_length",     "feed_forward_length",
-    "block_count",          "vocab_size",           "rope.dimension_count",
-    "rope.freq_base",       "attention.head_count", "attention.head_count_kv",
-    "attention.key_length", "attention.value_length", "attention.layer_norm_rms_epsilon",
-    "rope.scaling.type",    "rope.scaling.factor",  "rope.scaling.original_context_length",
-    "rope.scale_linear",    "expert_count",         "expert_used_count",
+    "context_length",
+    "embedding_length",
+    "feed_forward_length",
+    "block_count",
+    "vocab_size",
+    "rope.dimension_count",
+    "rope.freq_base",
+    "attention.head_count",
+    "attention.head_count_kv",
+    "attention.key_length",
+    "attention.value_length",
+    "attention.layer_norm_rms_epsilon",
+    "rope.scaling.type",
+    "rope.scaling.factor",
+    "rope.scaling.original_context_length",
+    "rope.scale_linear",
+    "expert_count",
+    "expert_used_count",
     "tensor_data_layout",
 };
 
@@ -27,15 +39,15 @@ static temper_status check_keys(const lm_gguf *gguf, const char *file, temper_er
             k++;
         }
         if (k == sizeof known / sizeof *known) {
-            return temper_fail(error, TEMPER_UNSUPPORTED, "%s: \"%.*s\": it is not known what that changes", file,
-                               (int)length, key);
+            return temper_fail(error, TEMPER_UNSUPPORTED, "%s: \"%.*s\": it is not known what that changes",
+                               file, (int)length, key);
         }
     }
     return TEMPER_OK;
 }
 
-static temper_status read_count(const lm_gguf *gguf, const char *file, const char *key, int64_t absent, size_t *out,
-                                temper_error *error) {
+static temper_status read_count(const lm_gguf *gguf, const char *file, const char *key, int64_t absent,
+                                size_t *out, temper_error *error) {
     int64_t value = absent;
     lm_gguf_integer(gguf, key, &value);
     if (value < 1 || value > INT32_MAX) {
@@ -64,23 +76,27 @@ static temper_status refuse_scaling(const lm_gguf *gguf, const char *file, tempe
     lm_gguf_integer(gguf, "llama.expert_count", &experts);
     if (length != 4 || memcmp(type, "none", 4) != 0 || factor != 1.0 || linear != 1.0 ||
         lm_gguf_find(gguf, "rope_freqs.weight") != NULL) {
-        return temper_fail(error, TEMPER_UNSUPPORTED, "%s: its rope is scaled (llama.rope.scaling, rope_freqs); only "
-                                                      "the unscaled kind is supported",
+        return temper_fail(error, TEMPER_UNSUPPORTED,
+                           "%s: its rope is scaled (llama.rope.scaling, rope_freqs); only "
+                           "the unscaled kind is supported",
                            file);
     }
     if (experts != 0) {
-        return temper_fail(error, TEMPER_UNSUPPORTED, "%s: llama.expert_count is %lld; mixtures are not supported",
-                           file, (long long)experts);
+        return temper_fail(error, TEMPER_UNSUPPORTED,
+                           "%s: llama.expert_count is %lld; mixtures are not supported", file,
+                           (long long)experts);
     }
     return TEMPER_OK;
 }
 
-temper_status lm_config_from_gguf(const lm_gguf *gguf, const char *file, lm_config *out, temper_error *error) {
+temper_status lm_config_from_gguf(const lm_gguf *gguf, const char *file, lm_config *out,
+                                  temper_error *error) {
     const char *name;
     size_t length, rotated, value_size;
     temper_status status;
     memset(out, 0, sizeof *out);
-    if (!lm_gguf_string(gguf, "general.architecture", &name, &length) || length != 5 || memcmp(name, "llama", 5) != 0) {
+    if (!lm_gguf_string(gguf, "general.architecture", &name, &length) || length != 5 ||
+        memcmp(name, "llama", 5) != 0) {
         return temper_fail(error, TEMPER_UNSUPPORTED, "%s: its general.architecture is not \"llama\"", file);
     }
     snprintf(out->architecture, sizeof out->architecture, "llama");
@@ -106,22 +122,25 @@ temper_status lm_config_from_gguf(const lm_gguf *gguf, const char *file, lm_conf
                              &out->head_size, error)) ||
         (status = read_count(gguf, file, "llama.attention.value_length", (int64_t)out->head_size, &value_size,
                              error)) ||
-        (status = read_count(gguf, file, "llama.rope.dimension_count", (int64_t)out->head_size, &rotated, error))) {
+        (status = read_count(gguf, file, "llama.rope.dimension_count", (int64_t)out->head_size, &rotated,
+                             error))) {
         return status;
     }
     lm_gguf_number(gguf, "llama.rope.freq_base", &out->rope_theta);
     if (!lm_gguf_number(gguf, "llama.attention.layer_norm_rms_epsilon", &out->norm_epsilon) ||
         !(out->norm_epsilon > 0.0) || !(out->rope_theta > 0.0)) {
-        return temper_fail(error, TEMPER_INVALID,
-                           "%s: llama.attention.layer_norm_rms_epsilon or llama.rope.freq_base is missing or not "
-                           "positive",
-                           file);
+        return temper_fail(
+            error, TEMPER_INVALID,
+            "%s: llama.attention.layer_norm_rms_epsilon or llama.rope.freq_base is missing or not "
+            "positive",
+            file);
     }
     if (rotated != out->head_size || value_size != out->head_size) {
-        return temper_fail(error, TEMPER_UNSUPPORTED,
-                           "%s: heads of %zu, of which %zu are rotated, with values of %zu; only equal ones are "
-                           "supported",
-                           file, out->head_size, rotated, value_size);
+        return temper_fail(
+            error, TEMPER_UNSUPPORTED,
+            "%s: heads of %zu, of which %zu are rotated, with values of %zu; only equal ones are "
+            "supported",
+            file, out->head_size, rotated, value_size);
     }
     out->attention_scale = lm_inverse_square_root(out->head_size);
     out->bos = read_id(gguf, "tokenizer.ggml.bos_token_id");

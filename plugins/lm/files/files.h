@@ -64,12 +64,14 @@ void lm_safetensors_close(lm_safetensors *self);
  * stops it). Tensors are sorted by name, so the same tensors give the same bytes. `metadata`: pairs of key, value. */
 typedef temper_status lm_write(void *context, const void *bytes, size_t count, temper_error *error);
 temper_status lm_safetensors_write(const lm_tensor *tensors, size_t count, const char *const *metadata,
-                                   size_t metadata_pairs, lm_write *write, void *context, temper_error *error);
+                                   size_t metadata_pairs, lm_write *write, void *context,
+                                   temper_error *error);
 
 /* --- GGUF v2/v3 (ggml docs/gguf.md): F32, F16, BF16 tensors here --- */
 typedef struct lm_gguf lm_gguf;
 temper_status lm_gguf_open(const lm_file *file, lm_gguf **out, temper_error *error);
-const lm_tensor *lm_gguf_find(const lm_gguf *self, const char *name); /* shape as row-major: reversed from the file */
+const lm_tensor *lm_gguf_find(const lm_gguf *self,
+                              const char *name); /* shape as row-major: reversed from the file */
 size_t lm_gguf_count(const lm_gguf *self);
 const lm_tensor *lm_gguf_at(const lm_gguf *self, size_t index);
 /* Metadata by key; false when absent or of another type. Integers of any width widen to int64/double. */
@@ -77,7 +79,8 @@ bool lm_gguf_integer(const lm_gguf *self, const char *key, int64_t *out);
 bool lm_gguf_number(const lm_gguf *self, const char *key, double *out);
 bool lm_gguf_string(const lm_gguf *self, const char *key, const char **text, size_t *length);
 size_t lm_gguf_array_length(const lm_gguf *self, const char *key); /* 0 when absent */
-bool lm_gguf_array_string(const lm_gguf *self, const char *key, size_t index, const char **text, size_t *length);
+bool lm_gguf_array_string(const lm_gguf *self, const char *key, size_t index, const char **text,
+                          size_t *length);
 bool lm_gguf_array_number(const lm_gguf *self, const char *key, size_t index, double *out);
 void lm_gguf_close(lm_gguf *self);
 

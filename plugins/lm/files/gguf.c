@@ -9,8 +9,20 @@
 #include <string.h>
 
 enum gguf_type {
-    G_UINT8, G_INT8, G_UINT16, G_INT16, G_UINT32, G_INT32, G_FLOAT32, G_BOOL, G_STRING, G_ARRAY, G_UINT64, G_INT64,
-    G_FLOAT64, G_TYPE_COUNT
+    G_UINT8,
+    G_INT8,
+    G_UINT16,
+    G_INT16,
+    G_UINT32,
+    G_INT32,
+    G_FLOAT32,
+    G_BOOL,
+    G_STRING,
+    G_ARRAY,
+    G_UINT64,
+    G_INT64,
+    G_FLOAT64,
+    G_TYPE_COUNT
 };
 
 static const unsigned char type_size[G_TYPE_COUNT] = {1, 1, 2, 2, 4, 4, 4, 1, 0, 0, 8, 8, 8};
@@ -86,8 +98,10 @@ static bool take_string(struct cursor *cursor, const char **text, size_t *length
     return true;
 }
 
-static temper_status cut_short(const struct cursor *cursor, const char *what, size_t index, temper_error *error) {
-    return temper_fail(error, TEMPER_INVALID, "%s: %s %zu runs past the end of the file (%zu bytes; is it cut short?)",
+static temper_status cut_short(const struct cursor *cursor, const char *what, size_t index,
+                               temper_error *error) {
+    return temper_fail(error, TEMPER_INVALID,
+                       "%s: %s %zu runs past the end of the file (%zu bytes; is it cut short?)",
                        cursor->file->name, what, index, cursor->file->size);
 }
 
@@ -105,7 +119,8 @@ static temper_status read_array(struct cursor *cursor, struct pair *pair, size_t
     pair->data = (const unsigned char *)cursor->file->data + cursor->at;
     size_t least = item == G_STRING ? 8 : type_size[item];
     if (length > left(cursor) / least) {
-        return temper_fail(error, TEMPER_INVALID, "%s: \"%.*s\" says it has %llu items; the file is not that long",
+        return temper_fail(error, TEMPER_INVALID,
+                           "%s: \"%.*s\" says it has %llu items; the file is not that long",
                            cursor->file->name, (int)pair->key_length, pair->key, (unsigned long long)length);
     }
     pair->length = (size_t)length;
@@ -136,12 +151,12 @@ static temper_status read_pair(struct cursor *cursor, struct pair *pair, size_t 
         return cut_short(cursor, "metadata pair", index, error);
     }
     if (pair->key_length > 1024) {
-        return temper_fail(error, TEMPER_INVALID, "%s: metadata pair %zu has a key of %zu bytes", cursor->file->name,
-                           index, pair->key_length);
+        return temper_fail(error, TEMPER_INVALID, "%s: metadata pair %zu has a key of %zu bytes",
+                           cursor->file->name, index, pair->key_length);
     }
     if (type >= G_TYPE_COUNT) {
-        return temper_fail(error, TEMPER_UNSUPPORTED, "%s: \"%.*s\" is of unknown type %u", cursor->file->name,
-                           (int)pair->key_length, pair->key, type);
+        return temper_fail(error, TEMPER_UNSUPPORTED, "%s: \"%.*s\" is of unknown type %u",
+                           cursor->file->name, (int)pair->key_length, pair->key, type);
     }
     pair->type = (enum gguf_type)type;
     if (type == G_ARRAY) {
@@ -172,7 +187,8 @@ static int by_key(const void *left_pair, const void *right_pair) {
 static temper_status read_pairs(lm_gguf *self, struct cursor *cursor, uint64_t count, temper_error *error) {
     /* The least pair: an empty key's length, a type, one byte. */
     if (count > left(cursor) / 13) {
-        return temper_fail(error, TEMPER_INVALID, "%s: says it has %llu metadata pairs; the file is not that long",
+        return temper_fail(error, TEMPER_INVALID,
+                           "%s: says it has %llu metadata pairs; the file is not that long",
                            cursor->file->name, (unsigned long long)count);
     }
     self->pairs = calloc((size_t)count + 1, sizeof *self->pairs);
@@ -196,7 +212,8 @@ static temper_status read_pairs(lm_gguf *self, struct cursor *cursor, uint64_t c
     return TEMPER_OK;
 }
 
-static temper_status read_record(struct cursor *cursor, struct record *record, size_t index, temper_error *error) {
+static temper_status read_record(struct cursor *cursor, struct record *record, size_t index,
+                                 temper_error *error) {
     const char *name;
     size_t length;
     uint32_t rank;
@@ -232,23 +249,24 @@ static bool own_dtype(uint32_t type, lm_dtype *out) {
 }
 
 /* Places a tensor in the data, or, for a type that is not read, checks that it begins there. */
-static temper_status place(const struct cursor *cursor, size_t data_start, size_t alignment, struct record *record,
-                           temper_error *error) {
+static temper_status place(const struct cursor *cursor, size_t data_start, size_t alignment,
+                           struct record *record, temper_error *error) {
     lm_tensor *tensor = &record->tensor;
     size_t size = data_start > cursor->file->size ? 0 : cursor->file->size - data_start, bytes;
     bool ours = own_dtype(record->type, &tensor->dtype);
     bytes = ours ? lm_dtype_size(tensor->dtype) : 1;
     for (unsigned i = 0; i < tensor->rank; i++) {
         if (__builtin_mul_overflow(bytes, tensor->shape[i], &bytes)) {
-            return temper_fail(error, TEMPER_INVALID, "%s: tensor \"%s\": its shape overflows", cursor->file->name,
-                               record->name);
+            return temper_fail(error, TEMPER_INVALID, "%s: tensor \"%s\": its shape overflows",
+                               cursor->file->name, record->name);
         }
     }
     if (record->offset % alignment != 0 || record->offset > size || (ours && bytes > size - record->offset)) {
-        return temper_fail(error, TEMPER_INVALID,
-                           "%s: tensor \"%s\" at offset %llu is not within the file's %zu bytes of data, at a "
-                           "multiple of %zu (is the file cut short?)",
-                           cursor->file->name, record->name, (unsigned long long)record->offset, size, alignment);
+        return temper_fail(
+            error, TEMPER_INVALID,
+            "%s: tensor \"%s\" at offset %llu is not within the file's %zu bytes of data, at a "
+            "multiple of %zu (is the file cut short?)",
+            cursor->file->name, record->name, (unsigned long long)record->offset, size, alignment);
     }
     if (ours) {
         tensor->name = record->name;
@@ -267,7 +285,8 @@ static int by_offset(const void *left_record, const void *right_record) {
 }
 
 static int by_record_name(const void *left_record, const void *right_record) {
-    return strcmp((*(struct record *const *)left_record)->name, (*(struct record *const *)right_record)->name);
+    return strcmp((*(struct record *const *)left_record)->name,
+                  (*(struct record *const *)right_record)->name);
 }
 
 static temper_status check_records(lm_gguf *self, const lm_file *file, temper_error *error) {
@@ -342,14 +361,15 @@ temper_status lm_gguf_open(const lm_file *file, lm_gguf **out, temper_error *err
     *out = NULL;
     const unsigned char *magic = take(&cursor, 4);
     if (magic == NULL || memcmp(magic, "GGUF", 4) != 0) {
-        return temper_fail(error, TEMPER_INVALID, "%s: is no GGUF file (it does not begin with \"GGUF\")", file->name);
+        return temper_fail(error, TEMPER_INVALID, "%s: is no GGUF file (it does not begin with \"GGUF\")",
+                           file->name);
     }
     if (!take_u32(&cursor, &version) || !take_u64(&cursor, &tensors) || !take_u64(&cursor, &pairs)) {
         return cut_short(&cursor, "the header, byte", 4, error);
     }
     if (version != 2 && version != 3) {
-        return temper_fail(error, TEMPER_UNSUPPORTED, "%s: GGUF version %u%s; 2 and 3 are read", file->name, version,
-                           (version & 0xffff) == 0 && version != 0 ? " (big-endian)" : "");
+        return temper_fail(error, TEMPER_UNSUPPORTED, "%s: GGUF version %u%s; 2 and 3 are read", file->name,
+                           version, (version & 0xffff) == 0 && version != 0 ? " (big-endian)" : "");
     }
     lm_gguf *self = calloc(1, sizeof *self);
     if (self == NULL) {
@@ -510,7 +530,8 @@ size_t lm_gguf_array_length(const lm_gguf *self, const char *key) {
     return pair == NULL || pair->type != G_ARRAY ? 0 : pair->length;
 }
 
-bool lm_gguf_array_string(const lm_gguf *self, const char *key, size_t index, const char **text, size_t *length) {
+bool lm_gguf_array_string(const lm_gguf *self, const char *key, size_t index, const char **text,
+                          size_t *length) {
     const struct pair *pair = find_pair(self, key);
     if (pair == NULL || pair->type != G_ARRAY || pair->item != G_STRING || index >= pair->length) {
         return false;

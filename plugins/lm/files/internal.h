@@ -10,7 +10,8 @@
 
 /* Parses a whole file; the message names it and the line. An integer beyond 64 bits turns the document's integers
  * into reals (tokenizer_config.json says model_max_length 1e30), which lm_json_integer below reads as well. */
-temper_status lm_json_parse(const void *text, size_t length, const char *file, json_t **out, temper_error *error);
+temper_status lm_json_parse(const void *text, size_t length, const char *file, json_t **out,
+                            temper_error *error);
 /* An integer, or a real that is one and lies within 2^53. */
 bool lm_json_integer(const json_t *value, int64_t *out);
 /* "true", "a list", "\"text\"": a value in a message, cut short. */

@@ -5,7 +5,8 @@
 
 #include <string.h>
 
-temper_status lm_json_parse(const void *text, size_t length, const char *file, json_t **out, temper_error *error) {
+temper_status lm_json_parse(const void *text, size_t length, const char *file, json_t **out,
+                            temper_error *error) {
     json_error_t cause;
     size_t flags = JSON_REJECT_DUPLICATES;
     *out = json_loadb(text, length, flags, &cause);

@@ -31,10 +31,10 @@ static const struct {
     const char *name;
     unsigned size;
     int ours;
-} dtypes[] = {{"F32", 4, LM_F32},    {"F16", 2, LM_F16}, {"BF16", 2, LM_BF16}, {"F64", 8, -1},
-              {"I64", 8, -1},        {"U64", 8, -1},     {"C64", 8, -1},       {"I32", 4, -1},
-              {"U32", 4, -1},        {"I16", 2, -1},     {"U16", 2, -1},       {"I8", 1, -1},
-              {"U8", 1, -1},         {"BOOL", 1, -1},    {"F8_E5M2", 1, -1},   {"F8_E4M3", 1, -1},
+} dtypes[] = {{"F32", 4, LM_F32}, {"F16", 2, LM_F16}, {"BF16", 2, LM_BF16}, {"F64", 8, -1},
+              {"I64", 8, -1},     {"U64", 8, -1},     {"C64", 8, -1},       {"I32", 4, -1},
+              {"U32", 4, -1},     {"I16", 2, -1},     {"U16", 2, -1},       {"I8", 1, -1},
+              {"U8", 1, -1},      {"BOOL", 1, -1},    {"F8_E5M2", 1, -1},   {"F8_E4M3", 1, -1},
               {"F8_E8M0", 1, -1}};
 
 static temper_status read_size(const json_t *value, const char *file, const char *name, const char *what,
@@ -42,7 +42,8 @@ static temper_status read_size(const json_t *value, const char *file, const char
     int64_t integer;
     char text[80];
     if (!lm_json_integer(value, &integer) || integer < 0) {
-        return temper_fail(error, TEMPER_INVALID, "%s: tensor \"%s\": %s holds %s, which is no size", file, name, what,
+        return temper_fail(error, TEMPER_INVALID, "%s: tensor \"%s\": %s holds %s, which is no size", file,
+                           name, what,
                            value == NULL ? "nothing" : lm_json_describe(value, text, sizeof text));
     }
     *out = (size_t)integer;
@@ -68,7 +69,8 @@ static temper_status read_shape(const lm_file *file, const json_t *shape, size_t
             entry->tensor.shape[i] = side;
         }
     }
-    if (__builtin_mul_overflow(elements, (size_t)dtypes[dtype].size, &bytes) || bytes != entry->end - entry->begin) {
+    if (__builtin_mul_overflow(elements, (size_t)dtypes[dtype].size, &bytes) ||
+        bytes != entry->end - entry->begin) {
         return temper_fail(error, TEMPER_INVALID,
                            "%s: tensor \"%s\": %zu elements of %s are not the %zu bytes of its data_offsets",
                            file->name, entry->name, elements, dtypes[dtype].name, entry->end - entry->begin);
@@ -82,27 +84,29 @@ static temper_status read_shape(const lm_file *file, const json_t *shape, size_t
     return TEMPER_OK;
 }
 
-static temper_status read_entry(const lm_file *file, size_t data_start, const json_t *value, struct entry *entry,
-                                temper_error *error) {
+static temper_status read_entry(const lm_file *file, size_t data_start, const json_t *value,
+                                struct entry *entry, temper_error *error) {
     temper_status status;
     const json_t *shape = json_object_get(value, "shape");
     const json_t *offsets = json_object_get(value, "data_offsets");
     size_t dtype = 0, size = file->size - data_start;
     entry->dtype = json_string_value(json_object_get(value, "dtype"));
-    if (entry->dtype == NULL || !json_is_array(shape) || !json_is_array(offsets) || json_array_size(offsets) != 2) {
-        return temper_fail(error, TEMPER_INVALID,
-                           "%s: tensor \"%s\": needs dtype (a string), shape (a list) and data_offsets (two numbers)",
-                           file->name, entry->name);
+    if (entry->dtype == NULL || !json_is_array(shape) || !json_is_array(offsets) ||
+        json_array_size(offsets) != 2) {
+        return temper_fail(
+            error, TEMPER_INVALID,
+            "%s: tensor \"%s\": needs dtype (a string), shape (a list) and data_offsets (two numbers)",
+            file->name, entry->name);
     }
     while (dtype < sizeof dtypes / sizeof *dtypes && strcmp(dtypes[dtype].name, entry->dtype) != 0) {
         dtype++;
     }
     if (dtype == sizeof dtypes / sizeof *dtypes) {
-        return temper_fail(error, TEMPER_UNSUPPORTED, "%s: tensor \"%s\": unknown dtype \"%.40s\"", file->name,
-                           entry->name, entry->dtype);
+        return temper_fail(error, TEMPER_UNSUPPORTED, "%s: tensor \"%s\": unknown dtype \"%.40s\"",
+                           file->name, entry->name, entry->dtype);
     }
-    if ((status = read_size(json_array_get(offsets, 0), file->name, entry->name, "data_offsets", &entry->begin,
-                            error)) ||
+    if ((status = read_size(json_array_get(offsets, 0), file->name, entry->name, "data_offsets",
+                            &entry->begin, error)) ||
         (status = read_size(json_array_get(offsets, 1), file->name, entry->name, "data_offsets", &entry->end,
                             error))) {
         return status;
@@ -138,16 +142,16 @@ static temper_status check_cover(const lm_file *file, size_t size, struct entry 
     size_t end = 0;
     for (size_t i = 0; i < count; i++) {
         if (sorted[i]->begin != end) {
-            return temper_fail(error, TEMPER_INVALID, "%s: tensor \"%s\" begins at byte %zu of the data, %s %zu",
-                               file->name, sorted[i]->name, sorted[i]->begin,
-                               sorted[i]->begin < end ? "inside the one that ends at" : "leaving a hole after",
-                               end);
+            return temper_fail(
+                error, TEMPER_INVALID, "%s: tensor \"%s\" begins at byte %zu of the data, %s %zu", file->name,
+                sorted[i]->name, sorted[i]->begin,
+                sorted[i]->begin < end ? "inside the one that ends at" : "leaving a hole after", end);
         }
         end = sorted[i]->end;
     }
     if (end != size) {
-        return temper_fail(error, TEMPER_INVALID, "%s: %zu bytes after the last tensor belong to none", file->name,
-                           size - end);
+        return temper_fail(error, TEMPER_INVALID, "%s: %zu bytes after the last tensor belong to none",
+                           file->name, size - end);
     }
     return TEMPER_OK;
 }
@@ -191,20 +195,21 @@ temper_status lm_safetensors_open(const lm_file *file, lm_safetensors **out, tem
     temper_status status;
     *out = NULL;
     if (file->size < sizeof length) {
-        return temper_fail(error, TEMPER_INVALID, "%s: %zu bytes are too few for a safetensors file", file->name,
-                           file->size);
+        return temper_fail(error, TEMPER_INVALID, "%s: %zu bytes are too few for a safetensors file",
+                           file->name, file->size);
     }
     memcpy(&length, file->data, sizeof length);
     if (length > MAX_HEADER || length > file->size - sizeof length) {
         return temper_fail(error, TEMPER_INVALID,
-                           "%s: a header of %llu bytes is not within the file's %zu (is it cut short?)", file->name,
-                           (unsigned long long)length, file->size);
+                           "%s: a header of %llu bytes is not within the file's %zu (is it cut short?)",
+                           file->name, (unsigned long long)length, file->size);
     }
     lm_safetensors *self = calloc(1, sizeof *self);
     if (self == NULL) {
         return temper_fail(error, TEMPER_NO_MEMORY, "%s: no memory", file->name);
     }
-    status = lm_json_parse((const char *)file->data + sizeof length, (size_t)length, file->name, &self->header, error);
+    status = lm_json_parse((const char *)file->data + sizeof length, (size_t)length, file->name,
+                           &self->header, error);
     if (!status && !json_is_object(self->header)) {
         status = temper_fail(error, TEMPER_INVALID, "%s: the header is not a JSON object", file->name);
     }

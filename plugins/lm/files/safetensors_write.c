@@ -64,8 +64,9 @@ static char *build_header(const lm_tensor *const *sorted, size_t count, const ch
         for (unsigned side = 0; side < tensor->rank; side++) {
             json_array_append_new(shape, json_integer((json_int_t)tensor->shape[side]));
         }
-        json_t *value = json_pack("{s:s, s:o, s:[I,I]}", "dtype", lm_dtype_name(tensor->dtype), "shape", shape,
-                                  "data_offsets", (json_int_t)offset, (json_int_t)(offset + tensor->bytes));
+        json_t *value =
+            json_pack("{s:s, s:o, s:[I,I]}", "dtype", lm_dtype_name(tensor->dtype), "shape", shape,
+                      "data_offsets", (json_int_t)offset, (json_int_t)(offset + tensor->bytes));
         if (value == NULL || json_object_set_new(header, tensor->name, value)) {
             goto out;
         }
@@ -78,7 +79,8 @@ out:
 }
 
 temper_status lm_safetensors_write(const lm_tensor *tensors, size_t count, const char *const *metadata,
-                                   size_t metadata_pairs, lm_write *write, void *context, temper_error *error) {
+                                   size_t metadata_pairs, lm_write *write, void *context,
+                                   temper_error *error) {
     temper_status status;
     char *header = NULL;
     const lm_tensor **sorted = malloc((count + 1) * sizeof *sorted);
@@ -95,7 +97,8 @@ temper_status lm_safetensors_write(const lm_tensor *tensors, size_t count, const
     qsort(sorted, count, sizeof *sorted, in_file_order);
     header = build_header(sorted, count, metadata, metadata_pairs);
     if (header == NULL) {
-        status = temper_fail(error, TEMPER_INVALID, "no safetensors header: a name is not UTF-8, or no memory");
+        status =
+            temper_fail(error, TEMPER_INVALID, "no safetensors header: a name is not UTF-8, or no memory");
         goto out;
     }
     size_t used = strlen(header);

@@ -26,8 +26,8 @@ typedef struct lm_message {
 enum { LM_BY_TEMPLATE = 0, LM_BY_CONTENT = 1, LM_BY_ASSISTANT = 2 };
 
 typedef struct lm_rendering {
-    char *text;      /* malloc'ed, 0-terminated */
-    uint8_t *author; /* one LM_BY_… a byte */
+    char *text;        /* malloc'ed, 0-terminated */
+    uint8_t *author;   /* one LM_BY_… a byte */
     uint32_t *message; /* for a content byte: the message's index; else UINT32_MAX */
     size_t length;
 } lm_rendering;
@@ -42,8 +42,8 @@ bool lm_template_mentions_system(const lm_template *self);
 /* bos / eos: texts of those tokens or NULL. Output is capped at 64 MiB and steps are counted: a hostile template ends
  * in an error. raise_exception(message) is TEMPER_INVALID with that message. */
 temper_status lm_template_render(const lm_template *self, const lm_message *messages, size_t count,
-                                 bool add_generation_prompt, const char *bos, const char *eos, lm_rendering *out,
-                                 temper_error *error);
+                                 bool add_generation_prompt, const char *bos, const char *eos,
+                                 lm_rendering *out, temper_error *error);
 void lm_template_free(lm_template *self);
 
 #endif

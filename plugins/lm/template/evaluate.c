@@ -8,17 +8,20 @@
 #include <string.h>
 
 static temper_status unsupported(lm_run *run, const lm_node *node, const char *what) {
-    return lm_run_fail(run, node->line, TEMPER_UNSUPPORTED, "the %s \"%.60s\" is not supported", what, node->name);
+    return lm_run_fail(run, node->line, TEMPER_UNSUPPORTED, "the %s \"%.60s\" is not supported", what,
+                       node->name);
 }
 
-static temper_status message_field(lm_run *run, size_t index, const char *name, size_t length, lm_value *out) {
+static temper_status message_field(lm_run *run, size_t index, const char *name, size_t length,
+                                   lm_value *out) {
     const lm_message *message = &run->messages[index];
     lm_mark by = (lm_mark)index << 2;
     if (length == 4 && memcmp(name, "role", 4) == 0) {
         *out = lm_value_text(message->role, strlen(message->role), by | LM_BY_CONTENT);
     } else if (length == 7 && memcmp(name, "content", 7) == 0) {
-        *out = lm_value_text(message->content, message->content_length,
-                             by | (strcmp(message->role, "assistant") == 0 ? LM_BY_ASSISTANT : LM_BY_CONTENT));
+        *out =
+            lm_value_text(message->content, message->content_length,
+                          by | (strcmp(message->role, "assistant") == 0 ? LM_BY_ASSISTANT : LM_BY_CONTENT));
     } else {
         *out = lm_value_undefined(name);
     }
@@ -80,7 +83,8 @@ static temper_status subscript(lm_run *run, const lm_node *node, const lm_value 
                             : message_field(run, of->message, name, index->text.length, out);
     }
     if (of->kind == LM_LIST && index->kind == LM_INTEGER) {
-        int64_t count = (int64_t)of->list.count, at = index->integer < 0 ? index->integer + count : index->integer;
+        int64_t count = (int64_t)of->list.count,
+                at = index->integer < 0 ? index->integer + count : index->integer;
         *out = at >= 0 && at < count ? of->list.items[at] : lm_value_undefined("an item out of range");
         return TEMPER_OK;
     }
@@ -88,7 +92,8 @@ static temper_status subscript(lm_run *run, const lm_node *node, const lm_value 
                        lm_value_kind_name(index), lm_value_kind_name(of));
 }
 
-static temper_status slice_end(lm_run *run, const lm_node *node, int64_t count, int64_t absent, int64_t *out) {
+static temper_status slice_end(lm_run *run, const lm_node *node, int64_t count, int64_t absent,
+                               int64_t *out) {
     lm_value value;
     *out = absent;
     if (node == NULL) {
@@ -113,10 +118,12 @@ static temper_status slice(lm_run *run, const lm_node *node, const lm_value *of,
         return lm_run_fail(run, node->line, TEMPER_UNSUPPORTED, "a slice of %s is not supported",
                            lm_value_kind_name(of));
     }
-    if ((status = slice_end(run, node->b, count, 0, &from)) || (status = slice_end(run, node->c, count, count, &to))) {
+    if ((status = slice_end(run, node->b, count, 0, &from)) ||
+        (status = slice_end(run, node->c, count, count, &to))) {
         return status;
     }
-    *out = (lm_value){.kind = LM_LIST, .list = {of->list.items + from, to > from ? (size_t)(to - from) : 0, of->list.depth}};
+    *out = (lm_value){.kind = LM_LIST,
+                      .list = {of->list.items + from, to > from ? (size_t)(to - from) : 0, of->list.depth}};
     return TEMPER_OK;
 }
 
@@ -138,7 +145,7 @@ static temper_status arithmetic(lm_run *run, const lm_node *node, int64_t a, int
     int64_t result;
     bool overflow = node->op == LM_ADD        ? __builtin_add_overflow(a, b, &result)
                     : node->op == LM_SUBTRACT ? __builtin_sub_overflow(a, b, &result)
-                                                   : __builtin_mul_overflow(a, b, &result);
+                                              : __builtin_mul_overflow(a, b, &result);
     if (overflow) {
         return lm_run_fail(run, node->line, TEMPER_INVALID, "a number out of range");
     }
@@ -166,16 +173,18 @@ static temper_status binary(lm_run *run, const lm_node *node, lm_value *out) {
     if ((a.kind == LM_INTEGER || a.kind == LM_BOOL) && (b.kind == LM_INTEGER || b.kind == LM_BOOL)) {
         int64_t x = a.kind == LM_BOOL ? a.flag : a.integer, y = b.kind == LM_BOOL ? b.flag : b.integer;
         return node->op == LM_FLOOR || node->op == LM_REMAINDER ? divide(run, node, x, y, out)
-                                                                          : arithmetic(run, node, x, y, out);
+                                                                : arithmetic(run, node, x, y, out);
     }
     static const char *const signs[] = {"+", "-", "*", "//", "%"};
-    bool undefined = a.kind == LM_UNDEFINED || b.kind == LM_UNDEFINED || a.kind == LM_NONE || b.kind == LM_NONE;
+    bool undefined =
+        a.kind == LM_UNDEFINED || b.kind == LM_UNDEFINED || a.kind == LM_NONE || b.kind == LM_NONE;
     return lm_run_fail(run, node->line, undefined ? TEMPER_INVALID : TEMPER_UNSUPPORTED,
                        "\"%s\" of %s and %s is not supported", signs[node->op], lm_value_kind_name(&a),
                        lm_value_kind_name(&b));
 }
 
-static temper_status contains(lm_run *run, const lm_node *node, const lm_value *item, const lm_value *of, bool *out) {
+static temper_status contains(lm_run *run, const lm_node *node, const lm_value *item, const lm_value *of,
+                              bool *out) {
     *out = false;
     if (of->kind == LM_TEXT && item->kind == LM_TEXT) {
         *out = item->text.length == 0 ||
@@ -196,7 +205,8 @@ static temper_status contains(lm_run *run, const lm_node *node, const lm_value *
     return TEMPER_OK;
 }
 
-static temper_status order(lm_run *run, const lm_node *link, const lm_value *a, const lm_value *b, bool *out) {
+static temper_status order(lm_run *run, const lm_node *link, const lm_value *a, const lm_value *b,
+                           bool *out) {
     int sign;
     if (a->kind == LM_INTEGER && b->kind == LM_INTEGER) {
         sign = (a->integer > b->integer) - (a->integer < b->integer);
@@ -211,7 +221,7 @@ static temper_status order(lm_run *run, const lm_node *link, const lm_value *a, 
     *out = link->op == LM_LESS      ? sign < 0
            : link->op == LM_AT_MOST ? sign <= 0
            : link->op == LM_MORE    ? sign > 0
-                                         : sign >= 0;
+                                    : sign >= 0;
     return TEMPER_OK;
 }
 
@@ -324,7 +334,8 @@ static temper_status filter(lm_run *run, const lm_node *node, lm_value *out) {
         } else if (value.kind == LM_UNDEFINED || value.kind == LM_MESSAGE) {
             *out = lm_value_integer(value.kind == LM_MESSAGE ? 2 : 0);
         } else {
-            return lm_run_fail(run, node->line, TEMPER_INVALID, "%s has no length", lm_value_kind_name(&value));
+            return lm_run_fail(run, node->line, TEMPER_INVALID, "%s has no length",
+                               lm_value_kind_name(&value));
         }
         return TEMPER_OK;
     }
@@ -338,7 +349,8 @@ static temper_status method(lm_run *run, const lm_node *node, lm_value *out) {
     if (status) {
         return status;
     }
-    bool strip = strcmp(name, "strip") == 0, left = strcmp(name, "lstrip") == 0, right = strcmp(name, "rstrip") == 0;
+    bool strip = strcmp(name, "strip") == 0, left = strcmp(name, "lstrip") == 0,
+         right = strcmp(name, "rstrip") == 0;
     if (value.kind == LM_TEXT && node->items == NULL && (strip || left || right)) {
         *out = stripped(&value.text, !right, !left);
         return TEMPER_OK;
@@ -349,7 +361,8 @@ static temper_status method(lm_run *run, const lm_node *node, lm_value *out) {
         status = lm_evaluate(run, node->items->a, &argument);
         if (!status && argument.kind == LM_TEXT) {
             size_t size = argument.text.length;
-            const char *at = value.text.bytes + (starts || size > value.text.length ? 0 : value.text.length - size);
+            const char *at =
+                value.text.bytes + (starts || size > value.text.length ? 0 : value.text.length - size);
             *out = lm_value_bool(size <= value.text.length && memcmp(at, argument.text.bytes, size) == 0);
             return TEMPER_OK;
         }
@@ -375,7 +388,8 @@ static temper_status raise(lm_run *run, const lm_node *node) {
     if (status || (status = lm_value_print(run, &value, &text))) {
         return status;
     }
-    return temper_fail(run->error, TEMPER_INVALID, "%.*s", text.length > 800 ? 800 : (int)text.length, text.bytes);
+    return temper_fail(run->error, TEMPER_INVALID, "%.*s", text.length > 800 ? 800 : (int)text.length,
+                       text.bytes);
 }
 
 static temper_status call(lm_run *run, const lm_node *node, lm_value *out) {
@@ -395,7 +409,8 @@ static temper_status call(lm_run *run, const lm_node *node, lm_value *out) {
         if (item->name == NULL) {
             return unsupported(run, node, "argument without a name of");
         }
-        if ((status = lm_evaluate(run, item->a, &value)) || (status = lm_scope_set(run, fields, item->name, value))) {
+        if ((status = lm_evaluate(run, item->a, &value)) ||
+            (status = lm_scope_set(run, fields, item->name, value))) {
             return status;
         }
     }
@@ -422,7 +437,8 @@ static temper_status list(lm_run *run, const lm_node *node, lm_value *out) {
         i++;
     }
     if (depth > LM_MAX_LIST_DEPTH) {
-        return lm_run_fail(run, node->line, TEMPER_UNSUPPORTED, "lists nested deeper than %d", LM_MAX_LIST_DEPTH);
+        return lm_run_fail(run, node->line, TEMPER_UNSUPPORTED, "lists nested deeper than %d",
+                           LM_MAX_LIST_DEPTH);
     }
     *out = (lm_value){.kind = LM_LIST, .list = {items, count, depth}};
     return TEMPER_OK;

@@ -5,7 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-static temper_status copy_out(const char *text, size_t size, char **source, size_t *length, temper_error *error) {
+static temper_status copy_out(const char *text, size_t size, char **source, size_t *length,
+                              temper_error *error) {
     *source = malloc(size + 1);
     if (*source == NULL) {
         return temper_fail(error, TEMPER_NO_MEMORY, "no memory for a chat template of %zu bytes", size);
@@ -44,7 +45,8 @@ static temper_status from_config(const lm_file *file, char **source, size_t *len
         status = copy_out(json_string_value(text), json_string_length(text), source, length, error);
     } else if (value != NULL && !json_is_null(value)) {
         status = temper_fail(error, TEMPER_UNSUPPORTED,
-                             "%s: chat_template is neither a text nor a list with one named \"default\"", file->name);
+                             "%s: chat_template is neither a text nor a list with one named \"default\"",
+                             file->name);
     }
     json_decref(root);
     return status;
@@ -83,9 +85,10 @@ temper_status lm_template_find(const lm_file_set *files, char **source, size_t *
         status = from_gguf(file, source, length, error);
     }
     if (!status && *source == NULL) {
-        status = temper_fail(error, TEMPER_UNSUPPORTED,
-                             "the model has no chat template (chat_template.jinja, tokenizer_config.json or a GGUF's "
-                             "tokenizer.chat_template)");
+        status = temper_fail(
+            error, TEMPER_UNSUPPORTED,
+            "the model has no chat template (chat_template.jinja, tokenizer_config.json or a GGUF's "
+            "tokenizer.chat_template)");
     }
     return status;
 }

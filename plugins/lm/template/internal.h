@@ -20,7 +20,15 @@ void lm_arena_free(lm_arena *arena);
 
 /* --- values --- */
 typedef enum lm_value_kind {
-    LM_UNDEFINED, LM_NONE, LM_BOOL, LM_INTEGER, LM_TEXT, LM_LIST, LM_MESSAGE, LM_LOOP, LM_NAMESPACE
+    LM_UNDEFINED,
+    LM_NONE,
+    LM_BOOL,
+    LM_INTEGER,
+    LM_TEXT,
+    LM_LIST,
+    LM_MESSAGE,
+    LM_LOOP,
+    LM_NAMESPACE
 } lm_value_kind;
 
 /* Who wrote a byte, in one number: message << 2 | author; 0 for the template. */
@@ -59,28 +67,62 @@ typedef struct lm_scope {
 
 /* --- the tree --- */
 typedef enum lm_node_kind {
-    LM_NODE_LITERAL, LM_NODE_NAME, LM_NODE_LIST, LM_NODE_ATTRIBUTE, LM_NODE_INDEX, LM_NODE_SLICE, LM_NODE_NOT,
-    LM_NODE_NEGATE, LM_NODE_AND, LM_NODE_OR, LM_NODE_CONDITIONAL, LM_NODE_BINARY, LM_NODE_COMPARE, LM_NODE_TEST,
-    LM_NODE_FILTER, LM_NODE_CALL, LM_NODE_METHOD
+    LM_NODE_LITERAL,
+    LM_NODE_NAME,
+    LM_NODE_LIST,
+    LM_NODE_ATTRIBUTE,
+    LM_NODE_INDEX,
+    LM_NODE_SLICE,
+    LM_NODE_NOT,
+    LM_NODE_NEGATE,
+    LM_NODE_AND,
+    LM_NODE_OR,
+    LM_NODE_CONDITIONAL,
+    LM_NODE_BINARY,
+    LM_NODE_COMPARE,
+    LM_NODE_TEST,
+    LM_NODE_FILTER,
+    LM_NODE_CALL,
+    LM_NODE_METHOD
 } lm_node_kind;
 
 typedef enum lm_operator {
-    LM_ADD, LM_SUBTRACT, LM_MULTIPLY, LM_FLOOR, LM_REMAINDER, LM_JOIN, LM_EQUAL, LM_UNEQUAL, LM_LESS, LM_AT_MOST,
-    LM_MORE, LM_AT_LEAST, LM_IN, LM_NOT_IN
+    LM_ADD,
+    LM_SUBTRACT,
+    LM_MULTIPLY,
+    LM_FLOOR,
+    LM_REMAINDER,
+    LM_JOIN,
+    LM_EQUAL,
+    LM_UNEQUAL,
+    LM_LESS,
+    LM_AT_MOST,
+    LM_MORE,
+    LM_AT_LEAST,
+    LM_IN,
+    LM_NOT_IN
 } lm_operator;
 
 typedef struct lm_node {
     lm_node_kind kind;
     lm_operator op;
     unsigned line;
-    const char *name;               /* of a name, attribute, test, filter, function, method */
-    struct lm_node *a, *b, *c;      /* operands; a COMPARE's b begins a chain by `next` */
-    struct lm_node *items;          /* a list's items or a call's arguments, by `next`; keywords have `name` set */
+    const char *name;          /* of a name, attribute, test, filter, function, method */
+    struct lm_node *a, *b, *c; /* operands; a COMPARE's b begins a chain by `next` */
+    struct lm_node *items;     /* a list's items or a call's arguments, by `next`; keywords have `name` set */
     struct lm_node *next;
-    lm_value value;                 /* LITERAL */
+    lm_value value; /* LITERAL */
 } lm_node;
 
-typedef enum lm_statement_kind { LM_TEXT_OUT, LM_VALUE_OUT, LM_FOR, LM_IF, LM_SET, LM_BREAK, LM_CONTINUE } lm_statement_kind;
+typedef enum lm_statement_kind {
+    LM_TEXT_OUT,
+    LM_VALUE_OUT,
+    LM_FOR,
+    LM_IF,
+    LM_SET,
+    LM_BREAK,
+    LM_CONTINUE
+} lm_statement_kind;
 
 typedef struct lm_statement {
     lm_statement_kind kind;
@@ -110,13 +152,20 @@ typedef struct lm_piece {
 /* Newlines made \n, a last newline dropped: what Jinja does first. */
 char *lm_source_normalise(lm_arena *arena, const char *source, size_t length, size_t *normal_length);
 /* All pieces of a normalised source, ending in LM_PIECE_END. */
-temper_status lm_lex(lm_arena *arena, const char *source, size_t length, lm_piece **pieces, temper_error *error);
+temper_status lm_lex(lm_arena *arena, const char *source, size_t length, lm_piece **pieces,
+                     temper_error *error);
 /* Bytes of white space (as Python's str.strip sees it) at the front, or at the end. */
 size_t lm_space_front(const char *text, size_t length);
 size_t lm_space_back(const char *text, size_t length);
 
 /* --- parse_expression.c --- */
-typedef enum lm_word_kind { LM_WORD_END, LM_WORD_NAME, LM_WORD_INTEGER, LM_WORD_STRING, LM_WORD_SIGN } lm_word_kind;
+typedef enum lm_word_kind {
+    LM_WORD_END,
+    LM_WORD_NAME,
+    LM_WORD_INTEGER,
+    LM_WORD_STRING,
+    LM_WORD_SIGN
+} lm_word_kind;
 typedef struct lm_words {
     lm_arena *arena;
     const char *text;
@@ -141,7 +190,12 @@ lm_node *lm_parse_without_condition(lm_words *words); /* no "a if b else c": wha
 temper_status lm_words_fail(lm_words *words, temper_status status, const char *what);
 
 /* --- value.c --- */
-enum { LM_TEMPLATE_STEPS = 10000000, LM_TEMPLATE_MEMORY = 256 << 20, LM_TEMPLATE_OUTPUT = 64 << 20, LM_MAX_LIST_DEPTH = 8 };
+enum {
+    LM_TEMPLATE_STEPS = 10000000,
+    LM_TEMPLATE_MEMORY = 256 << 20,
+    LM_TEMPLATE_OUTPUT = 64 << 20,
+    LM_MAX_LIST_DEPTH = 8
+};
 
 typedef struct lm_loop {
     const lm_value *items;
@@ -181,7 +235,8 @@ bool lm_scope_get(const lm_scope *scope, const char *name, lm_value *out);
 #if defined(__GNUC__)
 __attribute__((format(printf, 4, 5)))
 #endif
-temper_status lm_run_fail(lm_run *run, unsigned line, temper_status status, const char *format, ...);
+temper_status
+lm_run_fail(lm_run *run, unsigned line, temper_status status, const char *format, ...);
 
 /* --- evaluate.c --- */
 temper_status lm_evaluate(lm_run *run, const lm_node *node, lm_value *out);

@@ -36,10 +36,11 @@ static size_t space_at(const unsigned char *s, size_t left) {
     if (left >= 2 && s[0] == 0xC2 && (s[1] == 0x85 || s[1] == 0xA0)) {
         return 2;
     }
-    if (left >= 3 && ((s[0] == 0xE1 && s[1] == 0x9A && s[2] == 0x80) || (s[0] == 0xE3 && s[1] == 0x80 && s[2] == 0x80) ||
-                      (s[0] == 0xE2 && s[1] == 0x81 && s[2] == 0x9F) ||
-                      (s[0] == 0xE2 && s[1] == 0x80 &&
-                       ((s[2] >= 0x80 && s[2] <= 0x8A) || s[2] == 0xA8 || s[2] == 0xA9 || s[2] == 0xAF)))) {
+    if (left >= 3 &&
+        ((s[0] == 0xE1 && s[1] == 0x9A && s[2] == 0x80) || (s[0] == 0xE3 && s[1] == 0x80 && s[2] == 0x80) ||
+         (s[0] == 0xE2 && s[1] == 0x81 && s[2] == 0x9F) ||
+         (s[0] == 0xE2 && s[1] == 0x80 &&
+          ((s[2] >= 0x80 && s[2] <= 0x8A) || s[2] == 0xA8 || s[2] == 0xA9 || s[2] == 0xAF)))) {
         return 3;
     }
     return 0;
@@ -79,7 +80,8 @@ struct lexer {
     temper_error *error;
 };
 
-static temper_status add(struct lexer *self, lm_piece_kind kind, const char *text, size_t length, unsigned line) {
+static temper_status add(struct lexer *self, lm_piece_kind kind, const char *text, size_t length,
+                         unsigned line) {
     if (self->count == self->capacity) {
         size_t capacity = self->capacity == 0 ? 64 : self->capacity * 2;
         lm_piece *pieces = lm_arena_get(self->arena, capacity * sizeof *pieces);
@@ -163,8 +165,11 @@ static temper_status lex_tag(struct lexer *self, char opener) {
     begin += signed_begin;
     size_t end = find_end(self, begin, closer);
     if (end >= self->length) {
-        return temper_fail(self->error, TEMPER_INVALID, "chat template: line %u: \"%s\" is never closed", line,
-                           names[opener == '{' ? 0 : opener == '%' ? 1 : 2]);
+        return temper_fail(self->error, TEMPER_INVALID, "chat template: line %u: \"%s\" is never closed",
+                           line,
+                           names[opener == '{'   ? 0
+                                 : opener == '%' ? 1
+                                                 : 2]);
     }
     size_t after = end + 2, inner = end;
     char sign = end > begin ? self->source[end - 1] : 0;
@@ -177,7 +182,8 @@ static temper_status lex_tag(struct lexer *self, char opener) {
     }
     temper_status status = TEMPER_OK;
     if (opener != '#') {
-        status = add(self, opener == '{' ? LM_PIECE_VALUE : LM_PIECE_BLOCK, self->source + begin, inner - begin, line);
+        status = add(self, opener == '{' ? LM_PIECE_VALUE : LM_PIECE_BLOCK, self->source + begin,
+                     inner - begin, line);
     }
     self->line += count_lines(self->source + self->at, after - self->at);
     self->line_starting = self->source[after - 1] == '\n';
@@ -185,7 +191,8 @@ static temper_status lex_tag(struct lexer *self, char opener) {
     return status;
 }
 
-temper_status lm_lex(lm_arena *arena, const char *source, size_t length, lm_piece **pieces, temper_error *error) {
+temper_status lm_lex(lm_arena *arena, const char *source, size_t length, lm_piece **pieces,
+                     temper_error *error) {
     struct lexer self = {arena, source, length, 0, 1, true, NULL, 0, 0, error};
     temper_status status = TEMPER_OK;
     while (self.at < length && !status) {

@@ -34,7 +34,8 @@ static lm_statement *new_statement(struct parser *self, lm_statement_kind kind) 
 static bool block_is(const lm_piece *piece, const char *word) {
     size_t skip = lm_space_front(piece->text, piece->length), length = strlen(word);
     const char *text = piece->text + skip;
-    return piece->kind == LM_PIECE_BLOCK && piece->length - skip >= length && memcmp(text, word, length) == 0 &&
+    return piece->kind == LM_PIECE_BLOCK && piece->length - skip >= length &&
+           memcmp(text, word, length) == 0 &&
            (piece->length - skip == length || lm_space_front(text + length, 1) > 0 || text[length] == '(');
 }
 
@@ -50,13 +51,15 @@ static bool finish(struct parser *self, lm_words *words) {
 
 static lm_statement *parse_body(struct parser *self, const char *const *ends);
 
-static lm_statement *expect_end(struct parser *self, lm_statement *statement, const char *end, unsigned line) {
+static lm_statement *expect_end(struct parser *self, lm_statement *statement, const char *end,
+                                unsigned line) {
     if (self->status) {
         return NULL;
     }
     if (!block_is(self->piece, end)) {
-        self->status = temper_fail(self->error, TEMPER_INVALID, "chat template: line %u: no %s for the block of line %u",
-                                   self->piece->line, end, line);
+        self->status =
+            temper_fail(self->error, TEMPER_INVALID, "chat template: line %u: no %s for the block of line %u",
+                        self->piece->line, end, line);
         return NULL;
     }
     self->piece++;
@@ -149,7 +152,8 @@ static lm_statement *parse_set(struct parser *self, lm_words *words) {
         lm_words_next(words);
     }
     if (!lm_words_take(words, "=")) {
-        lm_words_fail(words, TEMPER_UNSUPPORTED, "\"set\" of anything but one name = one value is not supported");
+        lm_words_fail(words, TEMPER_UNSUPPORTED,
+                      "\"set\" of anything but one name = one value is not supported");
     }
     statement->value = lm_parse_expression(words);
     if (!finish(self, words)) {
@@ -194,8 +198,8 @@ static lm_statement *parse_block(struct parser *self) {
 static lm_statement *parse_body(struct parser *self, const char *const *ends) {
     lm_statement *first = NULL, **last = &first;
     if (++self->depth > MAX_NESTING) {
-        self->status = temper_fail(self->error, TEMPER_UNSUPPORTED, "chat template: line %u: blocks nested too deep",
-                                   self->piece->line);
+        self->status = temper_fail(self->error, TEMPER_UNSUPPORTED,
+                                   "chat template: line %u: blocks nested too deep", self->piece->line);
     }
     while (!self->status && self->piece->kind != LM_PIECE_END) {
         lm_statement *statement;

@@ -21,7 +21,8 @@ temper_status lm_words_fail(lm_words *words, temper_status status, const char *w
     } else {
         snprintf(found, sizeof found, "\"%.40s\"", words->string == NULL ? "" : words->string);
     }
-    words->status = temper_fail(words->error, status, "chat template: line %u: %s (at %s)", words->line, what, found);
+    words->status =
+        temper_fail(words->error, status, "chat template: line %u: %s (at %s)", words->line, what, found);
     return words->status;
 }
 
@@ -83,7 +84,8 @@ static size_t read_escape(const char *text, size_t length, char *out, size_t *si
         size_t need = c == 'x' ? 2 : c == 'u' ? 4 : 8;
         uint32_t code = read_digits(text + 2, length - 2, 16, need, &digits);
         *size = 2 + need;
-        return digits == need && code <= 0x10FFFF && (code < 0xD800 || code > 0xDFFF) ? put_utf8(code, out) : SIZE_MAX;
+        return digits == need && code <= 0x10FFFF && (code < 0xD800 || code > 0xDFFF) ? put_utf8(code, out)
+                                                                                      : SIZE_MAX;
     }
     if (c >= '0' && c <= '7') {
         uint32_t code = read_digits(text + 1, length - 1, 8, 3, &digits);
@@ -165,7 +167,8 @@ static void read_integer(lm_words *words) {
     bool fraction = words->at + 1 < words->length && words->text[words->at] == '.' &&
                     words->text[words->at + 1] >= '0' && words->text[words->at + 1] <= '9';
     if (overflow || fraction || (words->at < words->length && name_char(words->text[words->at], false))) {
-        lm_words_fail(words, TEMPER_UNSUPPORTED, "a number that is no whole number in range is not supported");
+        lm_words_fail(words, TEMPER_UNSUPPORTED,
+                      "a number that is no whole number in range is not supported");
     }
 }
 
@@ -369,7 +372,8 @@ static lm_node *parse_primary(lm_words *words) {
         return node;
     }
     lm_words_fail(words, TEMPER_UNSUPPORTED,
-                  lm_words_is(words, "{") ? "a dict literal is not supported" : "an expression that is not supported");
+                  lm_words_is(words, "{") ? "a dict literal is not supported"
+                                          : "an expression that is not supported");
     return NULL;
 }
 
@@ -505,7 +509,8 @@ static lm_node *parse_level(lm_words *words, unsigned level) {
             break;
         }
         lm_words_next(words);
-        node = binary(words, operators[i].op, node, level == 0 ? parse_unary(words) : parse_level(words, level - 1));
+        node = binary(words, operators[i].op, node,
+                      level == 0 ? parse_unary(words) : parse_level(words, level - 1));
     }
     return node;
 }
@@ -514,7 +519,7 @@ static bool take_comparison(lm_words *words, lm_operator *op) {
     static const struct {
         const char *sign;
         lm_operator op;
-    } signs[] = {{"==", LM_EQUAL}, {"!=", LM_UNEQUAL}, {"<", LM_LESS},   {"<=", LM_AT_MOST},
+    } signs[] = {{"==", LM_EQUAL}, {"!=", LM_UNEQUAL},  {"<", LM_LESS}, {"<=", LM_AT_MOST},
                  {">", LM_MORE},   {">=", LM_AT_LEAST}, {"in", LM_IN}};
     for (size_t i = 0; i < sizeof signs / sizeof *signs; i++) {
         if (lm_words_take(words, signs[i].sign)) {

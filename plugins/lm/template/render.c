@@ -12,7 +12,8 @@ enum flow { FLOW_ON, FLOW_BREAK, FLOW_CONTINUE };
 static temper_status make_room(lm_run *run, size_t length) {
     lm_rendering *out = run->out;
     if (length > LM_TEMPLATE_OUTPUT - out->length) {
-        return lm_run_fail(run, run->line, TEMPER_INVALID, "more than %d bytes of output", LM_TEMPLATE_OUTPUT);
+        return lm_run_fail(run, run->line, TEMPER_INVALID, "more than %d bytes of output",
+                           LM_TEMPLATE_OUTPUT);
     }
     if (length <= run->capacity - out->length && out->text != NULL) {
         return TEMPER_OK;
@@ -122,8 +123,8 @@ static temper_status run_set(lm_run *run, const lm_statement *statement) {
         return status ? status : lm_scope_set(run, run->scope, statement->text, value);
     }
     if (!lm_scope_get(run->scope, statement->text, &of) || of.kind != LM_NAMESPACE) {
-        return lm_run_fail(run, statement->line, TEMPER_INVALID, "\"%.60s\" is no namespace, so nothing in it can be set",
-                           statement->text);
+        return lm_run_fail(run, statement->line, TEMPER_INVALID,
+                           "\"%.60s\" is no namespace, so nothing in it can be set", statement->text);
     }
     return lm_scope_set(run, of.fields, statement->field, value);
 }
@@ -173,8 +174,8 @@ static temper_status run_body(lm_run *run, const lm_statement *body, enum flow *
     return status;
 }
 
-static temper_status bind(lm_run *run, size_t count, bool add_generation_prompt,
-                          const char *bos, const char *eos) {
+static temper_status bind(lm_run *run, size_t count, bool add_generation_prompt, const char *bos,
+                          const char *eos) {
     lm_value list = {.kind = LM_LIST}, none = {.kind = LM_NONE};
     lm_value *items = lm_arena_get(&run->arena, count * sizeof *items + 1);
     temper_status status;
@@ -190,7 +191,8 @@ static temper_status bind(lm_run *run, size_t count, bool add_generation_prompt,
     if ((status = lm_scope_set(run, run->scope, "messages", list)) ||
         (status = lm_scope_set(run, run->scope, "tools", none)) ||
         (status = lm_scope_set(run, run->scope, "documents", none)) ||
-        (status = lm_scope_set(run, run->scope, "add_generation_prompt", lm_value_bool(add_generation_prompt)))) {
+        (status =
+             lm_scope_set(run, run->scope, "add_generation_prompt", lm_value_bool(add_generation_prompt)))) {
         return status;
     }
     if (bos != NULL) {
@@ -203,8 +205,8 @@ static temper_status bind(lm_run *run, size_t count, bool add_generation_prompt,
 }
 
 temper_status lm_template_render(const lm_template *self, const lm_message *messages, size_t count,
-                                 bool add_generation_prompt, const char *bos, const char *eos, lm_rendering *out,
-                                 temper_error *error) {
+                                 bool add_generation_prompt, const char *bos, const char *eos,
+                                 lm_rendering *out, temper_error *error) {
     lm_scope scope = {0};
     lm_run run = {.messages = messages, .scope = &scope, .line = 1, .out = out, .error = error};
     enum flow flow;

@@ -122,8 +122,8 @@ temper_status lm_text_join(lm_run *run, const lm_text *a, const lm_text *b, lm_v
     char *bytes = lm_arena_get(&run->arena, length + 1);
     lm_mark *marks = uniform || bytes == NULL ? NULL : lm_arena_get(&run->arena, length * sizeof *marks);
     if (bytes == NULL || (!uniform && marks == NULL)) {
-        return lm_run_fail(run, run->line, TEMPER_NO_MEMORY, "a text of %zu bytes is more than a template may make",
-                           length);
+        return lm_run_fail(run, run->line, TEMPER_NO_MEMORY,
+                           "a text of %zu bytes is more than a template may make", length);
     }
     memcpy(bytes, a->bytes, a->length);
     memcpy(bytes + a->length, b->bytes, b->length);

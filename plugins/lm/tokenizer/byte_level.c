@@ -92,8 +92,8 @@ static bool offer(const lm_tokenizer *self, struct scratch *room, uint32_t left,
     }
     const struct symbol *a = &room->symbols[left], *b = &room->symbols[right];
     const lm_slot *merge = find_merge(self, a->id, b->id);
-    return merge == NULL ||
-           lm_heap_push(&room->heap, (lm_candidate){(uint32_t)merge->rank, left, right, a->size + b->size, merge->value});
+    return merge == NULL || lm_heap_push(&room->heap, (lm_candidate){(uint32_t)merge->rank, left, right,
+                                                                     a->size + b->size, merge->value});
 }
 
 static bool merge_all(const lm_tokenizer *self, struct scratch *room, size_t count) {
@@ -106,7 +106,8 @@ static bool merge_all(const lm_tokenizer *self, struct scratch *room, size_t cou
     }
     while (lm_heap_pop(&room->heap, &best)) {
         struct symbol *left = &room->symbols[best.left], *right = &room->symbols[best.right];
-        if (left->size == 0 || right->size == 0 || left->size + right->size != best.size || left->next != best.right) {
+        if (left->size == 0 || right->size == 0 || left->size + right->size != best.size ||
+            left->next != best.right) {
             continue; /* one of them has been merged since */
         }
         left->id = best.id;
@@ -123,8 +124,9 @@ static bool merge_all(const lm_tokenizer *self, struct scratch *room, size_t cou
     return true;
 }
 
-static temper_status encode_word(const lm_tokenizer *self, struct scratch *room, const char *word, size_t length,
-                                 uint32_t base, lm_tokens *out, size_t *capacity, temper_error *error) {
+static temper_status encode_word(const lm_tokenizer *self, struct scratch *room, const char *word,
+                                 size_t length, uint32_t base, lm_tokens *out, size_t *capacity,
+                                 temper_error *error) {
     if (self->whole_words) {
         int32_t id = lm_vocabulary_find(self, word, length);
         if (id >= 0) {
@@ -142,7 +144,8 @@ static temper_status encode_word(const lm_tokenizer *self, struct scratch *room,
     for (uint32_t i = 0; i < length; i++) {
         int32_t id = self->byte_ids[(unsigned char)word[i]];
         if (id < 0) {
-            return temper_fail(error, TEMPER_INVALID, "the vocabulary has no token for the byte 0x%02X at offset %lu",
+            return temper_fail(error, TEMPER_INVALID,
+                               "the vocabulary has no token for the byte 0x%02X at offset %lu",
                                (unsigned char)word[i], (unsigned long)base + i);
         }
         room->symbols[i] = (struct symbol){id, 1, i == 0 ? END : i - 1, i + 1 == length ? END : i + 1};
@@ -153,7 +156,8 @@ static temper_status encode_word(const lm_tokenizer *self, struct scratch *room,
     uint32_t start = base;
     for (uint32_t i = 0; i != END; i = room->symbols[i].next) {
         uint32_t end = start + room->symbols[i].size;
-        temper_status status = lm_tokens_push(out, capacity, (lm_token){room->symbols[i].id, start, end}, error);
+        temper_status status =
+            lm_tokens_push(out, capacity, (lm_token){room->symbols[i].id, start, end}, error);
         if (status) {
             return status;
         }

@@ -65,8 +65,8 @@ struct lm_tokenizer {
 /* --- vocabulary.c: building --- */
 lm_tokenizer *lm_vocabulary_new(size_t size, size_t arena_size);
 /* Adds an entry; the id must be free and below size, the bytes must fit the arena that was asked for. */
-temper_status lm_vocabulary_add(lm_tokenizer *self, int64_t id, const char *bytes, size_t length, lm_token_kind kind,
-                                temper_error *error);
+temper_status lm_vocabulary_add(lm_tokenizer *self, int64_t id, const char *bytes, size_t length,
+                                lm_token_kind kind, temper_error *error);
 /* A merge of two entries; `rank` is its place in the list. */
 temper_status lm_vocabulary_merge(lm_tokenizer *self, const char *left, size_t left_length, const char *right,
                                   size_t right_length, size_t rank, temper_error *error);
@@ -95,11 +95,11 @@ temper_status lm_tokens_push(lm_tokens *tokens, size_t *capacity, lm_token token
 
 /* --- merge_heap.c: candidates, the best first: the lower key, then the leftmost --- */
 typedef struct lm_candidate {
-    uint32_t key;      /* a rank, or a score turned into one that is lower when better */
-    uint32_t left;     /* symbol */
-    uint32_t right;    /* symbol that must still follow it */
-    uint32_t size;     /* bytes of both; if they differ by then, the candidate is stale */
-    int32_t id;        /* what they become */
+    uint32_t key;   /* a rank, or a score turned into one that is lower when better */
+    uint32_t left;  /* symbol */
+    uint32_t right; /* symbol that must still follow it */
+    uint32_t size;  /* bytes of both; if they differ by then, the candidate is stale */
+    int32_t id;     /* what they become */
 } lm_candidate;
 typedef struct lm_heap {
     lm_candidate *items;

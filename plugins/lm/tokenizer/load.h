@@ -5,8 +5,8 @@
 #include "internal.h"
 
 /* A vocabulary object {text: id} and added tokens {text: id}, which win over it. Not yet finished. */
-temper_status lm_load_vocab(const json_t *vocab, const json_t *added, const lm_specials *specials, const char *file,
-                            lm_tokenizer **out, temper_error *error);
+temper_status lm_load_vocab(const json_t *vocab, const json_t *added, const lm_specials *specials,
+                            const char *file, lm_tokenizer **out, temper_error *error);
 /* A merge, its sides in byte-level symbols. */
 temper_status lm_load_merge(lm_tokenizer *self, const char *left, size_t left_length, const char *right,
                             size_t right_length, size_t rank, temper_error *error);

@@ -19,12 +19,16 @@ static int type_of(const lm_gguf *gguf, size_t id) {
 }
 
 static int hex_digit(char c) {
-    return c >= '0' && c <= '9' ? c - '0' : c >= 'A' && c <= 'F' ? c - 'A' + 10 : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+    return c >= '0' && c <= '9'   ? c - '0'
+           : c >= 'A' && c <= 'F' ? c - 'A' + 10
+           : c >= 'a' && c <= 'f' ? c - 'a' + 10
+                                  : -1;
 }
 
 /* "<0x41>" to its byte, else -1. */
 static int byte_of(const char *text, size_t length) {
-    if (length != 6 || memcmp(text, "<0x", 3) != 0 || text[5] != '>' || hex_digit(text[3]) < 0 || hex_digit(text[4]) < 0) {
+    if (length != 6 || memcmp(text, "<0x", 3) != 0 || text[5] != '>' || hex_digit(text[3]) < 0 ||
+        hex_digit(text[4]) < 0) {
         return -1;
     }
     return hex_digit(text[3]) * 16 + hex_digit(text[4]);
@@ -44,7 +48,8 @@ static size_t unmark(const char *text, size_t length, char *out) {
     return used;
 }
 
-static temper_status add_token(lm_tokenizer *self, const lm_gguf *gguf, size_t id, char *room, temper_error *error) {
+static temper_status add_token(lm_tokenizer *self, const lm_gguf *gguf, size_t id, char *room,
+                               temper_error *error) {
     const char *text;
     size_t length;
     double score = 0.0;
@@ -68,13 +73,15 @@ static temper_status add_token(lm_tokenizer *self, const lm_gguf *gguf, size_t i
     }
     if (!self->sentence) {
         length = lm_byte_level_decode(text, length, room);
-        return length == SIZE_MAX ? temper_fail(error, TEMPER_INVALID, "token %zu is not made of byte-level symbols", id)
-                                  : lm_vocabulary_add(self, (int64_t)id, room, length, LM_NORMAL, error);
+        return length == SIZE_MAX
+                   ? temper_fail(error, TEMPER_INVALID, "token %zu is not made of byte-level symbols", id)
+                   : lm_vocabulary_add(self, (int64_t)id, room, length, LM_NORMAL, error);
     }
     byte = byte_of(text, length);
     if (type == TYPE_BYTE) {
         char one = (char)byte;
-        return byte < 0 ? temper_fail(error, TEMPER_INVALID, "token %zu is of type byte and not of the form <0x41>", id)
+        return byte < 0 ? temper_fail(error, TEMPER_INVALID,
+                                      "token %zu is of type byte and not of the form <0x41>", id)
                         : lm_vocabulary_add(self, (int64_t)id, &one, 1, LM_BYTE, error);
     }
     length = unmark(text, length, room);
@@ -127,8 +134,9 @@ static temper_status read_kind(lm_tokenizer *self, const lm_gguf *gguf, temper_e
         self->split = LM_SPLIT_DIGITS_GPT2;
     } else {
         lm_gguf_string(gguf, "tokenizer.ggml.pre", &text, &length);
-        return temper_fail(error, TEMPER_UNSUPPORTED, "tokenizer.ggml.pre is \"%.*s\"; \"gpt-2\" and \"smollm\", and "
-                                                      "those that cut words as they do, are supported",
+        return temper_fail(error, TEMPER_UNSUPPORTED,
+                           "tokenizer.ggml.pre is \"%.*s\"; \"gpt-2\" and \"smollm\", and "
+                           "those that cut words as they do, are supported",
                            length > 60 ? 60 : (int)length, text);
     }
     return TEMPER_OK;

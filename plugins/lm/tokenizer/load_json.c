@@ -21,13 +21,15 @@ static bool is_empty(const json_t *value) {
 
 static temper_status check_byte_level(const json_t *part, const char *file, temper_error *error) {
     if (strcmp(type_of(part), "ByteLevel") != 0) {
-        return temper_fail(error, TEMPER_UNSUPPORTED, "%s: pre_tokenizer: \"%.60s\" is not supported; ByteLevel, or "
-                                                      "Digits and then ByteLevel, is",
+        return temper_fail(error, TEMPER_UNSUPPORTED,
+                           "%s: pre_tokenizer: \"%.60s\" is not supported; ByteLevel, or "
+                           "Digits and then ByteLevel, is",
                            file, type_of(part));
     }
     if (json_is_true(json_object_get(part, "add_prefix_space"))) {
-        return temper_fail(error, TEMPER_UNSUPPORTED, "%s: pre_tokenizer: add_prefix_space is true, so text would not "
-                                                      "come back as it was",
+        return temper_fail(error, TEMPER_UNSUPPORTED,
+                           "%s: pre_tokenizer: add_prefix_space is true, so text would not "
+                           "come back as it was",
                            file);
     }
     return TEMPER_OK;
@@ -48,17 +50,19 @@ static temper_status read_split(const json_t *part, const char *file, lm_split *
     if (json_array_size(list) != 2 || strcmp(type_of(digits), "Digits") != 0 ||
         !json_is_true(json_object_get(digits, "individual_digits")) ||
         json_is_false(json_object_get(bytes, "use_regex"))) {
-        return temper_fail(error, TEMPER_UNSUPPORTED,
-                           "%s: pre_tokenizer: a Sequence of %zu beginning with \"%.60s\" is not supported; Digits "
-                           "(individual_digits) and then ByteLevel is",
-                           file, json_array_size(list), type_of(digits));
+        return temper_fail(
+            error, TEMPER_UNSUPPORTED,
+            "%s: pre_tokenizer: a Sequence of %zu beginning with \"%.60s\" is not supported; Digits "
+            "(individual_digits) and then ByteLevel is",
+            file, json_array_size(list), type_of(digits));
     }
     *out = LM_SPLIT_DIGITS_GPT2;
     return check_byte_level(bytes, file, error);
 }
 
 /* What is put around a text: nothing, or bos before it. */
-static temper_status read_post_processor(const json_t *part, const char *file, bool *adds_bos, temper_error *error) {
+static temper_status read_post_processor(const json_t *part, const char *file, bool *adds_bos,
+                                         temper_error *error) {
     if (part == NULL || json_is_null(part) || strcmp(type_of(part), "ByteLevel") == 0) {
         return TEMPER_OK;
     }
@@ -66,9 +70,10 @@ static temper_status read_post_processor(const json_t *part, const char *file, b
         size_t i;
         json_t *inner;
         json_array_foreach(json_object_get(part, "processors"), i, inner) {
-            temper_status status = strcmp(type_of(inner), "Sequence") == 0
-                                       ? temper_fail(error, TEMPER_UNSUPPORTED, "%s: post_processor: nested", file)
-                                       : read_post_processor(inner, file, adds_bos, error);
+            temper_status status =
+                strcmp(type_of(inner), "Sequence") == 0
+                    ? temper_fail(error, TEMPER_UNSUPPORTED, "%s: post_processor: nested", file)
+                    : read_post_processor(inner, file, adds_bos, error);
             if (status) {
                 return status;
             }
@@ -96,13 +101,16 @@ static temper_status read_added(const json_t *list, const char *file, json_t *ad
         const json_t *text = json_object_get(token, "content");
         int64_t id;
         if (!json_is_string(text) || !lm_json_integer(json_object_get(token, "id"), &id) || id < 0) {
-            return temper_fail(error, TEMPER_INVALID, "%s: added_tokens[%zu] needs a content and an id", file, i);
+            return temper_fail(error, TEMPER_INVALID, "%s: added_tokens[%zu] needs a content and an id", file,
+                               i);
         }
-        if (json_is_true(json_object_get(token, "lstrip")) || json_is_true(json_object_get(token, "rstrip")) ||
+        if (json_is_true(json_object_get(token, "lstrip")) ||
+            json_is_true(json_object_get(token, "rstrip")) ||
             json_is_true(json_object_get(token, "single_word"))) {
-            return temper_fail(error, TEMPER_UNSUPPORTED,
-                               "%s: token \"%.60s\" has lstrip, rstrip or single_word, which are not supported", file,
-                               json_string_value(text));
+            return temper_fail(
+                error, TEMPER_UNSUPPORTED,
+                "%s: token \"%.60s\" has lstrip, rstrip or single_word, which are not supported", file,
+                json_string_value(text));
         }
         json_object_set_new(added, json_string_value(text), json_integer(id));
         if (json_is_true(json_object_get(token, "special"))) {
@@ -113,38 +121,45 @@ static temper_status read_added(const json_t *list, const char *file, json_t *ad
 }
 
 static temper_status check_model(const json_t *model, const char *file, temper_error *error) {
-    static const char *const off[] = {"dropout", "continuing_subword_prefix", "end_of_word_suffix", "byte_fallback"};
+    static const char *const off[] = {"dropout", "continuing_subword_prefix", "end_of_word_suffix",
+                                      "byte_fallback"};
     if (strcmp(type_of(model), "BPE") != 0 && json_object_get(model, "type") != NULL) {
-        return temper_fail(error, TEMPER_UNSUPPORTED, "%s: model: type \"%.60s\" is not supported; BPE is", file,
-                           type_of(model));
+        return temper_fail(error, TEMPER_UNSUPPORTED, "%s: model: type \"%.60s\" is not supported; BPE is",
+                           file, type_of(model));
     }
     for (size_t i = 0; i < sizeof off / sizeof *off; i++) {
         if (!is_empty(json_object_get(model, off[i]))) {
-            return temper_fail(error, TEMPER_UNSUPPORTED, "%s: model: %s is set, which is not supported", file, off[i]);
+            return temper_fail(error, TEMPER_UNSUPPORTED, "%s: model: %s is set, which is not supported",
+                               file, off[i]);
         }
     }
-    if (!json_is_object(json_object_get(model, "vocab")) || !json_is_array(json_object_get(model, "merges"))) {
-        return temper_fail(error, TEMPER_INVALID, "%s: model: vocab (an object) or merges (a list) is missing", file);
+    if (!json_is_object(json_object_get(model, "vocab")) ||
+        !json_is_array(json_object_get(model, "merges"))) {
+        return temper_fail(error, TEMPER_INVALID,
+                           "%s: model: vocab (an object) or merges (a list) is missing", file);
     }
     return TEMPER_OK;
 }
 
 static temper_status check_frame(const json_t *root, const char *file, temper_error *error) {
-    const json_t *normalizer = json_object_get(root, "normalizer"), *decoder = json_object_get(root, "decoder");
+    const json_t *normalizer = json_object_get(root, "normalizer"),
+                 *decoder = json_object_get(root, "decoder");
     if (normalizer != NULL && !json_is_null(normalizer)) {
-        return temper_fail(error, TEMPER_UNSUPPORTED,
-                           "%s: normalizer: \"%.60s\" is not supported (text would be changed before it is encoded)",
-                           file, type_of(normalizer));
+        return temper_fail(
+            error, TEMPER_UNSUPPORTED,
+            "%s: normalizer: \"%.60s\" is not supported (text would be changed before it is encoded)", file,
+            type_of(normalizer));
     }
     if (strcmp(type_of(decoder), "ByteLevel") != 0) {
-        return temper_fail(error, TEMPER_UNSUPPORTED, "%s: decoder: \"%.60s\" is not supported; ByteLevel is", file,
-                           type_of(decoder));
+        return temper_fail(error, TEMPER_UNSUPPORTED, "%s: decoder: \"%.60s\" is not supported; ByteLevel is",
+                           file, type_of(decoder));
     }
     return TEMPER_OK;
 }
 
 /* Merges are "left right", or [left, right] since a token may hold a space. */
-static temper_status read_merges(lm_tokenizer *self, const json_t *merges, const char *file, temper_error *error) {
+static temper_status read_merges(lm_tokenizer *self, const json_t *merges, const char *file,
+                                 temper_error *error) {
     size_t rank;
     json_t *merge;
     temper_status status = lm_vocabulary_expect_merges(self, json_array_size(merges), error);
@@ -154,8 +169,8 @@ static temper_status read_merges(lm_tokenizer *self, const json_t *merges, const
             status =
                 lm_load_merge_line(self, json_string_value(merge), json_string_length(merge), rank, error);
         } else if (json_array_size(merge) == 2 && json_is_string(left) && json_is_string(right)) {
-            status = lm_load_merge(self, json_string_value(left), json_string_length(left), json_string_value(right),
-                                   json_string_length(right), rank, error);
+            status = lm_load_merge(self, json_string_value(left), json_string_length(left),
+                                   json_string_value(right), json_string_length(right), rank, error);
         } else {
             status = temper_fail(error, TEMPER_INVALID, "merge %zu is not two texts", rank);
         }

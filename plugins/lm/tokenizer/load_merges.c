@@ -8,8 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-temper_status lm_load_vocab(const json_t *vocab, const json_t *added, const lm_specials *specials, const char *file,
-                            lm_tokenizer **out, temper_error *error) {
+temper_status lm_load_vocab(const json_t *vocab, const json_t *added, const lm_specials *specials,
+                            const char *file, lm_tokenizer **out, temper_error *error) {
     const char *text;
     json_t *value;
     int64_t id;
@@ -21,8 +21,8 @@ temper_status lm_load_vocab(const json_t *vocab, const json_t *added, const lm_s
     for (size_t s = 0; s < 2; s++) {
         json_object_foreach((json_t *)(uintptr_t)sources[s], text, value) {
             if (!lm_json_integer(value, &id) || id < 0 || (uint64_t)id > 2 * (uint64_t)most + 65536) {
-                return temper_fail(error, TEMPER_INVALID, "%s: the id of \"%.60s\" is no number or far too large", file,
-                                   text);
+                return temper_fail(error, TEMPER_INVALID,
+                                   "%s: the id of \"%.60s\" is no number or far too large", file, text);
             }
             size = (uint64_t)id >= size ? (uint64_t)id + 1 : size;
             bytes += strlen(text) + 1;
@@ -31,7 +31,8 @@ temper_status lm_load_vocab(const json_t *vocab, const json_t *added, const lm_s
     lm_tokenizer *self = lm_vocabulary_new((size_t)size, bytes);
     char *decoded = malloc(bytes + 1);
     if (self == NULL || decoded == NULL) {
-        status = temper_fail(error, TEMPER_NO_MEMORY, "%s: no memory for %llu tokens", file, (unsigned long long)size);
+        status = temper_fail(error, TEMPER_NO_MEMORY, "%s: no memory for %llu tokens", file,
+                             (unsigned long long)size);
         goto out;
     }
     status = TEMPER_OK;
@@ -40,12 +41,14 @@ temper_status lm_load_vocab(const json_t *vocab, const json_t *added, const lm_s
         int64_t other;
         lm_json_integer(value, &id);
         if (twin != NULL && lm_json_integer(twin, &other) && other != id) {
-            status = temper_fail(error, TEMPER_INVALID, "%s: \"%.60s\" is token %lld in the vocabulary and %lld among "
-                                                        "the added tokens",
+            status = temper_fail(error, TEMPER_INVALID,
+                                 "%s: \"%.60s\" is token %lld in the vocabulary and %lld among "
+                                 "the added tokens",
                                  file, text, (long long)other, (long long)id);
             goto out;
         }
-        lm_token_kind kind = lm_specials_has(specials, text) || lm_specials_has_id(specials, id) ? LM_SPECIAL : LM_ADDED;
+        lm_token_kind kind =
+            lm_specials_has(specials, text) || lm_specials_has_id(specials, id) ? LM_SPECIAL : LM_ADDED;
         status = lm_vocabulary_add(self, id, text, strlen(text), kind, error);
         if (status) {
             goto out;
@@ -60,10 +63,11 @@ temper_status lm_load_vocab(const json_t *vocab, const json_t *added, const lm_s
         if (lm_specials_has(specials, text) || lm_specials_has_id(specials, id)) {
             status = lm_vocabulary_add(self, id, text, length, LM_SPECIAL, error);
         } else if ((length = lm_byte_level_decode(text, length, decoded)) == SIZE_MAX) {
-            status = temper_fail(error, TEMPER_UNSUPPORTED,
-                                 "%s: token \"%.60s\" is not made of byte-level symbols: only byte-level BPE is "
-                                 "supported",
-                                 file, text);
+            status =
+                temper_fail(error, TEMPER_UNSUPPORTED,
+                            "%s: token \"%.60s\" is not made of byte-level symbols: only byte-level BPE is "
+                            "supported",
+                            file, text);
         } else {
             status = lm_vocabulary_add(self, id, decoded, length, LM_NORMAL, error);
         }
@@ -85,14 +89,15 @@ temper_status lm_load_merge(lm_tokenizer *self, const char *left, size_t left_le
                             size_t right_length, size_t rank, temper_error *error) {
     char a[1024], b[1024];
     if (left_length > sizeof a || right_length > sizeof b) {
-        return temper_fail(error, TEMPER_UNSUPPORTED, "merge %zu is of texts of %zu and %zu bytes", rank, left_length,
-                           right_length);
+        return temper_fail(error, TEMPER_UNSUPPORTED, "merge %zu is of texts of %zu and %zu bytes", rank,
+                           left_length, right_length);
     }
     size_t a_length = lm_byte_level_decode(left, left_length, a);
     size_t b_length = lm_byte_level_decode(right, right_length, b);
     if (a_length == SIZE_MAX || b_length == SIZE_MAX) {
-        return temper_fail(error, TEMPER_INVALID, "merge %zu, of \"%.*s\" and \"%.*s\", is not of byte-level symbols",
-                           rank, (int)left_length, left, (int)right_length, right);
+        return temper_fail(error, TEMPER_INVALID,
+                           "merge %zu, of \"%.*s\" and \"%.*s\", is not of byte-level symbols", rank,
+                           (int)left_length, left, (int)right_length, right);
     }
     return lm_vocabulary_merge(self, a, a_length, b, b_length, rank, error);
 }
@@ -102,7 +107,8 @@ temper_status lm_load_merge_line(lm_tokenizer *self, const char *line, size_t le
     const char *space = memchr(line, ' ', length);
     size_t left = space == NULL ? 0 : (size_t)(space - line);
     if (left == 0 || left + 1 == length || memchr(space + 1, ' ', length - left - 1) != NULL) {
-        return temper_fail(error, TEMPER_INVALID, "merge %zu, \"%.*s\", is not two tokens with a space between", rank,
+        return temper_fail(error, TEMPER_INVALID,
+                           "merge %zu, \"%.*s\", is not two tokens with a space between", rank,
                            length > 60 ? 60 : (int)length, line);
     }
     return lm_load_merge(self, line, left, space + 1, length - left - 1, rank, error);

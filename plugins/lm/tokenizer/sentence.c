@@ -8,8 +8,8 @@
 #include <string.h>
 
 struct symbol {
-    uint32_t at, size;        /* in the marked text; size 0 once merged into its left neighbour */
-    uint32_t start, end;      /* in the caller's */
+    uint32_t at, size;   /* in the marked text; size 0 once merged into its left neighbour */
+    uint32_t start, end; /* in the caller's */
     uint32_t previous, next;
 };
 
@@ -44,8 +44,8 @@ static bool offer(struct sentence *self, uint32_t left, uint32_t right) {
     const struct symbol *a = &self->symbols[left], *b = &self->symbols[right];
     uint32_t size = a->size + b->size;
     int32_t id = lm_vocabulary_find(self->tokenizer, self->text + a->at, size);
-    return id < 0 || lm_heap_push(&self->heap,
-                                  (lm_candidate){key_of(self->tokenizer->entries[id].score), left, right, size, id});
+    return id < 0 || lm_heap_push(&self->heap, (lm_candidate){key_of(self->tokenizer->entries[id].score),
+                                                              left, right, size, id});
 }
 
 static bool merge_all(struct sentence *self) {
@@ -89,9 +89,10 @@ static temper_status push_bytes(const struct sentence *self, const struct symbol
             start = end = symbol->start; /* the prefix */
         }
         if (id < 0) {
-            return temper_fail(error, TEMPER_INVALID,
-                               "the vocabulary has no token for the character at offset %u, nor one for unknowns",
-                               symbol->start);
+            return temper_fail(
+                error, TEMPER_INVALID,
+                "the vocabulary has no token for the character at offset %u, nor one for unknowns",
+                symbol->start);
         }
         temper_status status = lm_tokens_push(out, capacity, (lm_token){id, start, end}, error);
         if (status || whole) {
@@ -101,12 +102,14 @@ static temper_status push_bytes(const struct sentence *self, const struct symbol
     return TEMPER_OK;
 }
 
-static temper_status push_all(const struct sentence *self, lm_tokens *out, size_t *capacity, temper_error *error) {
+static temper_status push_all(const struct sentence *self, lm_tokens *out, size_t *capacity,
+                              temper_error *error) {
     temper_status status = TEMPER_OK;
     for (uint32_t i = self->count == 0 ? END : 0; i != END && !status; i = self->symbols[i].next) {
         const struct symbol *symbol = &self->symbols[i];
         const char *piece = self->text + symbol->at;
-        int32_t id = is_marker(piece, symbol->size) ? -1 : lm_vocabulary_find(self->tokenizer, piece, symbol->size);
+        int32_t id =
+            is_marker(piece, symbol->size) ? -1 : lm_vocabulary_find(self->tokenizer, piece, symbol->size);
         status = id >= 0 ? lm_tokens_push(out, capacity, (lm_token){id, symbol->start, symbol->end}, error)
                          : push_bytes(self, symbol, out, capacity, error);
     }
@@ -135,9 +138,8 @@ temper_status lm_encode_sentence(const lm_tokenizer *self, const char *text, siz
         uint32_t start = base + (uint32_t)(at < prefix ? 0 : at - prefix);
         lm_utf8_next(work.text, length + prefix, at, &size, &valid);
         uint32_t end = at < prefix ? start : start + (uint32_t)size;
-        work.symbols[work.count] = (struct symbol){(uint32_t)at, (uint32_t)size,
-                                                   start,        end,
-                                                   (uint32_t)work.count - 1, (uint32_t)work.count + 1};
+        work.symbols[work.count] = (struct symbol){
+            (uint32_t)at, (uint32_t)size, start, end, (uint32_t)work.count - 1, (uint32_t)work.count + 1};
         work.count++;
         at += size;
     }

@@ -37,7 +37,8 @@ static void note_role(lm_specials *self, const json_t *root, const char *key, js
     }
 }
 
-static temper_status read_decoder(lm_specials *self, const json_t *decoder, const char *file, temper_error *error) {
+static temper_status read_decoder(lm_specials *self, const json_t *decoder, const char *file,
+                                  temper_error *error) {
     const char *key;
     json_t *value;
     json_object_foreach((json_t *)(uintptr_t)decoder, key, value) {
@@ -45,14 +46,16 @@ static temper_status read_decoder(lm_specials *self, const json_t *decoder, cons
         char *end;
         long long id = strtoll(key, &end, 10);
         if (text == NULL || end == key || *end != 0 || id < 0) {
-            return temper_fail(error, TEMPER_INVALID, "%s: added_tokens_decoder: \"%.40s\" is no id with a content",
-                               file, key);
+            return temper_fail(error, TEMPER_INVALID,
+                               "%s: added_tokens_decoder: \"%.40s\" is no id with a content", file, key);
         }
-        if (json_is_true(json_object_get(value, "lstrip")) || json_is_true(json_object_get(value, "rstrip")) ||
+        if (json_is_true(json_object_get(value, "lstrip")) ||
+            json_is_true(json_object_get(value, "rstrip")) ||
             json_is_true(json_object_get(value, "single_word"))) {
-            return temper_fail(error, TEMPER_UNSUPPORTED,
-                               "%s: token \"%.60s\" has lstrip, rstrip or single_word, which are not supported", file,
-                               json_string_value(text));
+            return temper_fail(
+                error, TEMPER_UNSUPPORTED,
+                "%s: token \"%.60s\" has lstrip, rstrip or single_word, which are not supported", file,
+                json_string_value(text));
         }
         if (json_is_true(json_object_get(value, "special"))) {
             note(self, text);
@@ -170,7 +173,8 @@ static int32_t resolve(const lm_tokenizer *tokenizer, const json_t *text, int64_
     if (text != NULL) {
         return lm_tokenizer_special(tokenizer, json_string_value(text), json_string_length(text));
     }
-    return id >= 0 && (uint64_t)id < tokenizer->size && tokenizer->entries[id].kind != LM_ABSENT ? (int32_t)id : -1;
+    return id >= 0 && (uint64_t)id < tokenizer->size && tokenizer->entries[id].kind != LM_ABSENT ? (int32_t)id
+                                                                                                 : -1;
 }
 
 void lm_specials_apply(const lm_specials *self, lm_tokenizer *tokenizer) {

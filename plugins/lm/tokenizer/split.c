@@ -10,7 +10,11 @@
 
 uint32_t lm_utf8_next(const char *text, size_t length, size_t at, size_t *size, bool *valid) {
     const unsigned char *s = (const unsigned char *)text + at;
-    size_t left = length - at, need = s[0] < 0x80 ? 1 : s[0] < 0xC2 ? 0 : s[0] < 0xE0 ? 2 : s[0] < 0xF0 ? 3 : 4;
+    size_t left = length - at, need = s[0] < 0x80   ? 1
+                                      : s[0] < 0xC2 ? 0
+                                      : s[0] < 0xE0 ? 2
+                                      : s[0] < 0xF0 ? 3
+                                                    : 4;
     uint32_t code = need == 1 ? s[0] : need == 2 ? s[0] & 31u : need == 3 ? s[0] & 15u : s[0] & 7u;
     bool good = need > 0 && need <= left && s[0] < 0xF5;
     for (size_t i = 1; good && i < need; i++) {
@@ -47,10 +51,10 @@ static lm_class class_at(const char *text, size_t length, size_t at, size_t *siz
     bool valid;
     if (byte < 0x80) {
         *size = 1;
-        return (byte | 32) >= 'a' && (byte | 32) <= 'z'             ? LM_CLASS_LETTER
-               : byte >= '0' && byte <= '9'                         ? LM_CLASS_NUMBER
-               : byte == ' ' || (byte >= '\t' && byte <= '\r')      ? LM_CLASS_SPACE
-                                                                    : LM_CLASS_OTHER;
+        return (byte | 32) >= 'a' && (byte | 32) <= 'z'        ? LM_CLASS_LETTER
+               : byte >= '0' && byte <= '9'                    ? LM_CLASS_NUMBER
+               : byte == ' ' || (byte >= '\t' && byte <= '\r') ? LM_CLASS_SPACE
+                                                               : LM_CLASS_OTHER;
     }
     return class_of(lm_utf8_next(text, length, at, size, &valid));
 }

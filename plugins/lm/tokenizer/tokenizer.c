@@ -80,7 +80,8 @@ temper_status lm_tokens_push(lm_tokens *tokens, size_t *capacity, lm_token token
 }
 
 /* The added token that begins here, or -1. */
-static int32_t added_at(const lm_tokenizer *self, const char *text, size_t length, size_t at, const uint8_t *allowed) {
+static int32_t added_at(const lm_tokenizer *self, const char *text, size_t length, size_t at,
+                        const uint8_t *allowed) {
     unsigned char first = (unsigned char)text[at];
     for (uint32_t i = self->added_from[first]; i < self->added_from[first + 1]; i++) {
         const lm_entry *entry = &self->entries[self->added[i]];
@@ -88,7 +89,8 @@ static int32_t added_at(const lm_tokenizer *self, const char *text, size_t lengt
             continue;
         }
         uint32_t covered = 0;
-        while (entry->kind == LM_SPECIAL && allowed != NULL && covered < entry->length && allowed[at + covered] != 0) {
+        while (entry->kind == LM_SPECIAL && allowed != NULL && covered < entry->length &&
+               allowed[at + covered] != 0) {
             covered++;
         }
         if (entry->kind == LM_ADDED || covered == entry->length) {
@@ -98,10 +100,11 @@ static int32_t added_at(const lm_tokenizer *self, const char *text, size_t lengt
     return -1;
 }
 
-static temper_status encode_run(const lm_tokenizer *self, const char *text, size_t start, size_t end, lm_tokens *out,
-                                size_t *capacity, temper_error *error) {
+static temper_status encode_run(const lm_tokenizer *self, const char *text, size_t start, size_t end,
+                                lm_tokens *out, size_t *capacity, temper_error *error) {
     if (self->sentence) {
-        return lm_encode_sentence(self, text + start, end - start, (uint32_t)start, start == 0, out, capacity, error);
+        return lm_encode_sentence(self, text + start, end - start, (uint32_t)start, start == 0, out, capacity,
+                                  error);
     }
     return lm_encode_byte_level(self, text + start, end - start, (uint32_t)start, out, capacity, error);
 }
@@ -112,8 +115,8 @@ static temper_status check_utf8(const char *text, size_t length, temper_error *e
         bool valid;
         lm_utf8_next(text, length, at, &size, &valid);
         if (!valid) {
-            return temper_fail(error, TEMPER_INVALID, "byte 0x%02X at offset %zu is not UTF-8", (unsigned char)text[at],
-                               at);
+            return temper_fail(error, TEMPER_INVALID, "byte 0x%02X at offset %zu is not UTF-8",
+                               (unsigned char)text[at], at);
         }
         at += size;
     }
@@ -126,7 +129,8 @@ temper_status lm_tokenizer_encode(const lm_tokenizer *self, const char *text, si
     temper_status status = TEMPER_OK;
     *out = (lm_tokens){0};
     if (length > MAX_TEXT) {
-        return temper_fail(error, TEMPER_INVALID, "a text of %zu bytes is over the limit of %d", length, MAX_TEXT);
+        return temper_fail(error, TEMPER_INVALID, "a text of %zu bytes is over the limit of %d", length,
+                           MAX_TEXT);
     }
     if (self->sentence) {
         status = check_utf8(text, length, error);
@@ -183,16 +187,18 @@ bool lm_tokenizer_is_special(const lm_tokenizer *self, int32_t id) {
     return entry != NULL && entry->kind == LM_SPECIAL;
 }
 
-temper_status lm_tokenizer_decode(const lm_tokenizer *self, const int32_t *ids, size_t count, bool skip_special,
-                                  bool at_start, char **text, size_t *length, temper_error *error) {
+temper_status lm_tokenizer_decode(const lm_tokenizer *self, const int32_t *ids, size_t count,
+                                  bool skip_special, bool at_start, char **text, size_t *length,
+                                  temper_error *error) {
     size_t total = 0, used = 0;
     *text = NULL;
     *length = 0;
     for (size_t i = 0; i < count; i++) {
         const lm_entry *entry = entry_of(self, ids[i]);
         if (entry == NULL) {
-            return temper_fail(error, TEMPER_INVALID, "token %zu has the id %ld, which is not in the vocabulary of %zu",
-                               i, (long)ids[i], self->size);
+            return temper_fail(error, TEMPER_INVALID,
+                               "token %zu has the id %ld, which is not in the vocabulary of %zu", i,
+                               (long)ids[i], self->size);
         }
         if (__builtin_add_overflow(total, entry->length, &total)) {
             return temper_fail(error, TEMPER_NO_MEMORY, "no memory for the text of %zu tokens", count);

@@ -17,7 +17,9 @@ temper_status lm_tokenizer_open(const lm_file_set *files, lm_tokenizer **out, te
 void lm_tokenizer_close(lm_tokenizer *self);
 size_t lm_tokenizer_size(const lm_tokenizer *self);
 int32_t lm_tokenizer_bos(const lm_tokenizer *self); /* -1: none */
-int32_t lm_tokenizer_eos(const lm_tokenizer *self); /* -1: none; generation_config.json and config.json may name more: see lm_model */
+int32_t lm_tokenizer_eos(
+    const lm_tokenizer
+        *self); /* -1: none; generation_config.json and config.json may name more: see lm_model */
 bool lm_tokenizer_adds_bos(const lm_tokenizer *self); /* is BOS put before raw text? */
 /* Id of an added/special token by its text, -1 when there is none. */
 int32_t lm_tokenizer_special(const lm_tokenizer *self, const char *text, size_t length);
@@ -25,7 +27,8 @@ int32_t lm_tokenizer_special(const lm_tokenizer *self, const char *text, size_t 
 /* One token of an encoding: which bytes of the text it covers. */
 typedef struct lm_token {
     int32_t id;
-    uint32_t start, end; /* byte offsets into the text; start == end for one that covers none (a dummy prefix) */
+    uint32_t start,
+        end; /* byte offsets into the text; start == end for one that covers none (a dummy prefix) */
 } lm_token;
 
 typedef struct lm_tokens {
@@ -45,7 +48,8 @@ const char *lm_tokenizer_bytes(const lm_tokenizer *self, int32_t id, size_t *len
 bool lm_tokenizer_is_special(const lm_tokenizer *self, int32_t id);
 /* Decodes ids to bytes (malloc'ed, 0-terminated; *length without it). Special tokens are left out when
  * skip_special. A SentencePiece leading-space marker at the very beginning is dropped when `at_start`. */
-temper_status lm_tokenizer_decode(const lm_tokenizer *self, const int32_t *ids, size_t count, bool skip_special,
-                                  bool at_start, char **text, size_t *length, temper_error *error);
+temper_status lm_tokenizer_decode(const lm_tokenizer *self, const int32_t *ids, size_t count,
+                                  bool skip_special, bool at_start, char **text, size_t *length,
+                                  temper_error *error);
 
 #endif

@@ -87,11 +87,11 @@ lm_tokenizer *lm_vocabulary_new(size_t size, size_t arena_size) {
     return self;
 }
 
-temper_status lm_vocabulary_add(lm_tokenizer *self, int64_t id, const char *bytes, size_t length, lm_token_kind kind,
-                                temper_error *error) {
+temper_status lm_vocabulary_add(lm_tokenizer *self, int64_t id, const char *bytes, size_t length,
+                                lm_token_kind kind, temper_error *error) {
     if (id < 0 || (uint64_t)id >= self->size) {
-        return temper_fail(error, TEMPER_INVALID, "token \"%.60s\" has the id %lld of %zu", bytes, (long long)id,
-                           self->size);
+        return temper_fail(error, TEMPER_INVALID, "token \"%.60s\" has the id %lld of %zu", bytes,
+                           (long long)id, self->size);
     }
     lm_entry *entry = &self->entries[id];
     if (entry->kind != LM_ABSENT) {
@@ -144,16 +144,17 @@ temper_status lm_vocabulary_merge(lm_tokenizer *self, const char *left, size_t l
     int32_t right_id = lm_vocabulary_find(self, right, right_length);
     int32_t id = lm_vocabulary_find(self, both, left_length + right_length);
     if (left_id < 0 || right_id < 0 || id < 0) {
-        return temper_fail(error, TEMPER_INVALID, "merge %zu, of \"%.*s\" and \"%.*s\", needs a token that the "
-                                                  "vocabulary lacks",
+        return temper_fail(error, TEMPER_INVALID,
+                           "merge %zu, of \"%.*s\" and \"%.*s\", needs a token that the "
+                           "vocabulary lacks",
                            rank, (int)left_length, left, (int)right_length, right);
     }
     uint64_t key = (uint64_t)(uint32_t)left_id << 32 | (uint32_t)right_id;
     for (size_t at = (size_t)lm_mix(key) & self->merges.mask; self->merges.slots[at].value >= 0;
          at = (at + 1) & self->merges.mask) {
         if (self->merges.slots[at].key == key) {
-            return temper_fail(error, TEMPER_INVALID, "merge %zu, of \"%.*s\" and \"%.*s\", is there twice", rank,
-                               (int)left_length, left, (int)right_length, right);
+            return temper_fail(error, TEMPER_INVALID, "merge %zu, of \"%.*s\" and \"%.*s\", is there twice",
+                               rank, (int)left_length, left, (int)right_length, right);
         }
     }
     lm_map_put(&self->merges, key, id, (int32_t)rank);
