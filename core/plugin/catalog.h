@@ -20,18 +20,19 @@
 typedef struct tm_catalog tm_catalog;
 
 typedef struct tm_plugin_entry {
-    const char *name, *path;       /* absolute */
-    tm_digest binary;              /* of the file: part of cache keys, never of stage ids */
+    const char *name, *path; /* absolute */
+    tm_digest binary;        /* of the file: part of cache keys, never of stage ids */
     const temper_json *description;
 } tm_plugin_entry;
 
 /* `worker`: path of temper-worker, NULL: beside the executable. */
-temper_status tm_catalog_new(tm_store *store, const char *const *folders, size_t folder_count, const char *worker,
-                             tm_catalog **out, temper_error *error);
+temper_status tm_catalog_new(tm_store *store, const char *const *folders, size_t folder_count,
+                             const char *worker, tm_catalog **out, temper_error *error);
 void tm_catalog_free(tm_catalog *catalog);
 /* By name; unknown: TEMPER_INVALID with the nearest name and the folders searched. A file that cannot be described (another
  * ABI major, a crash on load): the message says why and names the file. */
-temper_status tm_catalog_find(tm_catalog *catalog, const char *name, const tm_plugin_entry **out, temper_error *error);
+temper_status tm_catalog_find(tm_catalog *catalog, const char *name, const tm_plugin_entry **out,
+                              temper_error *error);
 /* Names of all plugins found (without describing them), sorted. */
 size_t tm_catalog_names(tm_catalog *catalog, const char *const **names);
 /* The plugin that provides an extension ("temper.model/1"): `native` unless another is named by $TEMPER_PROVIDER. */

@@ -30,7 +30,8 @@ temper_status tm_job_run(const char *worker, const temper_json *job, const tm_jo
 /* A worker that keeps a model open for a person (`temper chat`): the job has "serve":true, "inputs":[model]. Each turn is
  * {"messages":[…],"max_tokens","temperature","top_k","top_p","seed","turn"}; pieces of text come as they are made. */
 typedef struct tm_session tm_session;
-temper_status tm_session_open(const char *worker, const temper_json *job, tm_session **out, temper_error *error);
+temper_status tm_session_open(const char *worker, const temper_json *job, tm_session **out,
+                              temper_error *error);
 temper_status tm_session_ask(tm_session *session, const temper_json *turn,
                              void (*piece)(void *context, const char *text, size_t length), void *context,
                              const volatile int *cancel, temper_error *error);
