@@ -11,13 +11,14 @@ struct tm_session {
     tm_child child;
 };
 
-typedef struct listener {
+typedef struct turn_listener {
     void (*piece)(void *context, const char *text, size_t length);
     void *context;
     bool over;
-} listener;
+} turn_listener;
 
-static temper_status take_line(listener *listener, const char *line, size_t length, temper_error *error) {
+static temper_status take_line(turn_listener *listener, const char *line, size_t length,
+                               temper_error *error) {
     temper_arena *arena = tm_arena_new();
     const temper_json *message = NULL;
     temper_status status = arena == NULL
@@ -40,7 +41,7 @@ static temper_status take_line(listener *listener, const char *line, size_t leng
 }
 
 /* Listens until the worker is ready, or the turn has ended. When the worker died, the session has no child any more. */
-static temper_status listen_to(tm_session *session, listener *listener, const volatile int *cancel,
+static temper_status listen_to(tm_session *session, turn_listener *listener, const volatile int *cancel,
                                temper_error *error) {
     tm_child *child = &session->child;
     temper_status status = TEMPER_OK;
@@ -84,7 +85,7 @@ static temper_status listen_to(tm_session *session, listener *listener, const vo
 
 temper_status tm_session_open(const char *worker, const temper_json *job, tm_session **out,
                               temper_error *error) {
-    listener listener = {NULL, NULL, false};
+    turn_listener listener = {NULL, NULL, false};
     tm_session *session = calloc(1, sizeof *session);
     if (session == NULL) {
         return temper_fail(error, TEMPER_NO_MEMORY, "no memory for a session");
@@ -107,7 +108,7 @@ temper_status tm_session_open(const char *worker, const temper_json *job, tm_ses
 temper_status tm_session_ask(tm_session *session, const temper_json *turn,
                              void (*piece)(void *context, const char *text, size_t length), void *context,
                              const volatile int *cancel, temper_error *error) {
-    listener listener = {piece, context, false};
+    turn_listener listener = {piece, context, false};
     if (session->child.pid == 0 || !tm_child_send(&session->child, turn)) {
         return temper_fail(error, TEMPER_FAILED, "the model's process has ended");
     }

@@ -161,33 +161,40 @@ static size_t character_length(unsigned char byte) {
     return byte >= 0xf0 ? 4 : byte >= 0xe0 ? 3 : byte >= 0xc0 ? 2 : 1;
 }
 
-/* UTF-8 across calls: `tail` holds the bytes of a character that the last call cut. */
-static bool text_goes_on(temper_output *output, const unsigned char *bytes, size_t length) {
-    size_t bad, whole = length;
-    while (output->tail_length > 0 && length > 0) {
-        output->tail[output->tail_length++] = *bytes++;
-        length--;
-        whole = length;
-        if (output->tail_length == character_length(output->tail[0])) {
-            if (!tm_text_utf8((const char *)output->tail, output->tail_length, &bad)) {
-                return false;
-            }
-            output->tail_length = 0;
-        }
+/* The cut character goes on: takes bytes until it is whole or they end. False when it is none. */
+static bool finish_character(temper_output *output, const unsigned char **bytes, size_t *length) {
+    size_t bad, whole = output->tail_length > 0 ? character_length(output->tail[0]) : 0;
+    while (output->tail_length<whole && * length> 0) {
+        output->tail[output->tail_length++] = *(*bytes)++;
+        --*length;
     }
-    for (size_t back = 1; back <= 3 && back <= length; back++) {
+    if (output->tail_length < whole) {
+        return true;
+    }
+    bool good = tm_text_utf8((const char *)output->tail, whole, &bad);
+    output->tail_length = 0;
+    return good;
+}
+
+/* UTF-8 across calls: `tail` keeps the bytes of a character that a call cut. */
+static bool text_goes_on(temper_output *output, const unsigned char *bytes, size_t length) {
+    size_t bad, cut = 0;
+    if (!finish_character(output, &bytes, &length)) {
+        return false;
+    }
+    for (size_t back = 1; back <= 3 && back <= length && cut == 0; back++) {
         unsigned char byte = bytes[length - back];
-        if (byte >= 0xc0) {
-            whole = character_length(byte) > back ? length - back : length;
+        if (byte >= 0xc0) { /* a character begins here; does it end? */
+            cut = character_length(byte) > back ? back : 0;
             break;
         }
     }
-    if (whole > 0 && !tm_text_utf8((const char *)bytes, whole, &bad)) {
+    if (length > cut && !tm_text_utf8((const char *)bytes, length - cut, &bad)) {
         return false;
     }
-    if (length > whole) {
-        memcpy(output->tail, bytes + whole, length - whole);
-        output->tail_length = length - whole;
+    if (cut > 0) {
+        memcpy(output->tail, bytes + length - cut, cut);
+        output->tail_length = cut;
     }
     return true;
 }

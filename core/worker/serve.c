@@ -9,10 +9,10 @@
 #include "worker/wire.h"
 #include <stdlib.h>
 
-typedef struct answer {
+typedef struct turn_answer {
     tm_buffer text; /* not sent yet: at most the bytes of a cut character */
     uint64_t pieces;
-} answer;
+} turn_answer;
 
 static void send_piece(const char *text, size_t length) {
     temper_arena *arena = tm_arena_new();
@@ -23,7 +23,7 @@ static void send_piece(const char *text, size_t length) {
 }
 
 static int take_piece(void *context, const char *text, size_t length) {
-    answer *answer = context;
+    turn_answer *answer = context;
     size_t whole;
     tm_buffer_append(&answer->text, text, length);
     if (tm_buffer_ok(&answer->text) && tm_text_utf8(answer->text.data, answer->text.length, &whole)) {
@@ -84,7 +84,7 @@ static void set_chance(tm_worker *worker, const temper_json *turn, temper_genera
 
 static temper_status answer_turn(tm_worker *worker, temper_arena *arena, const temper_model_service *service,
                                  temper_model *model, const char *line, temper_error *error) {
-    answer answer = {TM_BUFFER_INIT, 0};
+    turn_answer answer = {TM_BUFFER_INIT, 0};
     const temper_json *turn;
     temper_status status = tm_json_parse(arena, line, strlen(line), &turn, error);
     if (status) {
