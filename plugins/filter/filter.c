@@ -1,0 +1,209 @@
+/* filter.c: the pass every stage of this plugin makes; see filter.h. */
+#include "filter.h"
+
+enum { BATCH = 512, MOST_RULES = 8 };
+
+const temper_port *const filter_outputs[] = {
+    TEMPER_PORT(TEMPER_RECORDS, "kept", 0, "", "the records that passed, unchanged"),
+    TEMPER_PORT(TEMPER_RECORDS, "dropped", 0, "rule, evidence, number, record",
+                "the others: the rule, what it found, the record's number in the input, and the record"),
+    TEMPER_PORT(TEMPER_METRICS, "metrics", 0, "", "records, kept, dropped, dropped_share and dropped_RULE"),
+    NULL};
+
+/* printf into the evidence; a character cut at the end goes. */
+static void format_evidence(filter_verdict *verdict, const char *format, va_list arguments) {
+    int written = vsnprintf(verdict->evidence, sizeof verdict->evidence, format, arguments);
+    size_t end = sizeof verdict->evidence - 1;
+    if (written < 0) {
+        verdict->evidence[0] = 0;
+    } else if ((size_t)written > end) {
+        while (end > 0 && ((unsigned char)verdict->evidence[end - 1] & 0xC0) == 0x80) {
+            end--;
+        }
+        /* `end` is behind a lead byte or an ASCII byte: drop a lead byte that lost its followers. */
+        if (end > 0 && (unsigned char)verdict->evidence[end - 1] >= 0xC0) {
+            end--;
+        }
+        verdict->evidence[end] = 0;
+    }
+}
+
+void filter_drop(filter_verdict *verdict, const char *rule, const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    format_evidence(verdict, format, arguments);
+    va_end(arguments);
+    verdict->rule = rule;
+}
+
+void filter_refuse(filter_verdict *verdict, temper_status status, const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    format_evidence(verdict, format, arguments);
+    va_end(arguments);
+    verdict->bad = status;
+}
+
+const char *filter_where(const temper_record_text *text, char out[64]) {
+    if (text->role == NULL) {
+        snprintf(out, 64, "%.60s", text->field);
+    } else {
+        snprintf(out, 64, "%.20s[%zu] (%.12s)", text->field, text->position, text->role);
+    }
+    return out;
+}
+
+typedef struct pass {
+    const temper_host *host;
+    const temper_batch *batch;
+    filter_check *check;
+    void *context;
+    filter_verdict *verdicts;
+} pass;
+
+static void check_one(void *context, uint64_t index, uint32_t worker) {
+    pass *p = context;
+    filter_verdict *verdict = &p->verdicts[index];
+    memset(verdict, 0, sizeof *verdict);
+    p->check(p->context, p->host->record(p->batch, (size_t)index),
+             p->host->record_number(p->batch, (size_t)index), worker, verdict);
+}
+
+static temper_status write_dropped(const temper_host *host, temper_output *output,
+                                   const filter_verdict *verdict, uint64_t number, const temper_json *record,
+                                   temper_error *error) {
+    temper_row row;
+    temper_row_begin(&row, host);
+    temper_row_string(&row, "rule", verdict->rule);
+    temper_row_string(&row, "evidence", verdict->evidence);
+    temper_row_integer(&row, "number", number);
+    temper_row_json(&row, "record", record);
+    return temper_row_write(&row, output, host, error);
+}
+
+static temper_status write_metrics(const temper_host *host, temper_output *output, const char *const *rules,
+                                   const uint64_t *by_rule, uint64_t records, temper_error *error) {
+    uint64_t dropped = 0;
+    char name[64];
+    temper_row row;
+    size_t i;
+    temper_row_begin(&row, host);
+    for (i = 0; rules[i] != NULL; i++) {
+        snprintf(name, sizeof name, "dropped_%s", rules[i]);
+        temper_row_integer(&row, name, by_rule[i]);
+        dropped += by_rule[i];
+    }
+    temper_row_integer(&row, "records", records);
+    temper_row_integer(&row, "kept", records - dropped);
+    temper_row_integer(&row, "dropped", dropped);
+    temper_row_number(&row, "dropped_share", records == 0 ? 0.0 : (double)dropped / (double)records);
+    return temper_row_metrics(&row, output, host, error);
+}
+
+typedef struct filter_outputs_open {
+    temper_output *kept, *dropped;
+} filter_outputs_open;
+
+static temper_status write_batch(const pass *p, const filter_outputs_open *to, const char *const *rules,
+                                 uint64_t *by_rule, temper_error *error) {
+    const temper_host *host = p->host;
+    temper_status status = TEMPER_OK;
+    size_t i, r;
+    for (i = 0; i < host->batch_length(p->batch) && status == TEMPER_OK; i++) {
+        const filter_verdict *verdict = &p->verdicts[i];
+        const temper_json *record = host->record(p->batch, i);
+        if (verdict->bad) {
+            return temper_fail(error, verdict->bad, "record %llu: %s",
+                               (unsigned long long)host->record_number(p->batch, i), verdict->evidence);
+        }
+        if (verdict->rule == NULL) {
+            status = host->write_record(to->kept, record, error);
+            continue;
+        }
+        for (r = 0; rules[r] != verdict->rule; r++) {
+        }
+        by_rule[r]++;
+        status = write_dropped(host, to->dropped, verdict, host->record_number(p->batch, i), record, error);
+    }
+    return status;
+}
+
+temper_status filter_each(const temper_host *host, const char *input, const char *const *rules, bool in_order,
+                          filter_check *check, void *context, temper_error *error) {
+    uint64_t by_rule[MOST_RULES] = {0}, records = 0, i;
+    filter_outputs_open to = {NULL, NULL};
+    temper_output *metrics = NULL;
+    temper_reader *reader = NULL;
+    temper_batch *batch = NULL;
+    temper_status status;
+    pass p = {host, NULL, check, context, host->allocate(host, BATCH * sizeof(filter_verdict))};
+    if (p.verdicts == NULL) {
+        return temper_no_memory(error);
+    }
+    if ((status = host->output(host, "kept", &to.kept, error)) ||
+        (status = host->output(host, "dropped", &to.dropped, error)) ||
+        (status = host->output(host, "metrics", &metrics, error)) ||
+        (status = host->read_records(host, host->input(host, input), &reader, error))) {
+        goto out;
+    }
+    while (status == TEMPER_OK) {
+        if (host->cancelled(host)) {
+            status = temper_fail(error, TEMPER_CANCELLED, "stopped after %llu records",
+                                 (unsigned long long)records);
+            break;
+        }
+        status = host->next(reader, BATCH, &batch, error);
+        if (status) {
+            break;
+        }
+        p.batch = batch;
+        if (in_order) {
+            for (i = 0; i < host->batch_length(batch); i++) {
+                check_one(&p, i, 0);
+            }
+        } else {
+            host->parallel_for(host, host->batch_length(batch), check_one, &p);
+        }
+        status = write_batch(&p, &to, rules, by_rule, error);
+        records += host->batch_length(batch);
+        host->release_batch(batch);
+        host->progress(host, records, 0, "records", NULL);
+    }
+    if (status == TEMPER_END) {
+        status = write_metrics(host, metrics, rules, by_rule, records, error);
+    }
+out:
+    if (reader != NULL) {
+        host->close_reader(reader);
+    }
+    host->release(host, p.verdicts);
+    return status;
+}
+
+temper_status filter_scratch_new(const temper_host *host, temper_pool *pool, filter_scratch *out,
+                                 temper_error *error) {
+    uint32_t i;
+    out->count = host->workers(host);
+    out->buffers = temper_pool_take(pool, out->count, sizeof *out->buffers);
+    if (out->buffers == NULL) {
+        out->count = 0;
+        return temper_no_memory(error);
+    }
+    for (i = 0; i < out->count; i++) {
+        temper_buffer_init(&out->buffers[i], host);
+    }
+    return TEMPER_OK;
+}
+
+char *filter_scratch_take(filter_scratch *scratch, uint32_t worker, size_t length) {
+    temper_buffer *buffer = &scratch->buffers[worker];
+    return temper_buffer_reserve(buffer, length) ? buffer->data : NULL;
+}
+
+void filter_scratch_free(filter_scratch *scratch) {
+    uint32_t i;
+    for (i = 0; i < scratch->count; i++) {
+        temper_buffer_free(&scratch->buffers[i]);
+    }
+    scratch->count = 0;
+}

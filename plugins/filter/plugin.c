@@ -1,0 +1,21 @@
+/* plugin.c: what the plugin `filter` is. A stage a file; what they share is in filter.c. */
+#include "filter.h"
+
+static const temper_stage *const stages[] = {&filter_phrases_stage, &filter_duplicates_stage,
+                                             &filter_length_stage, &filter_pairs_stage, NULL};
+
+static const temper_plugin plugin = {
+    .size = sizeof(temper_plugin),
+    .name = "filter",
+    .version = "0.1.0",
+    .author = "the Temper authors",
+    .license = "MIT",
+    .doc = "keeps the records worth keeping, and says of every other why not",
+    .stages = stages,
+};
+
+TEMPER_EXPORT temper_status temper_plugin_v1(const temper_hello *hello, const temper_plugin **out) {
+    (void)hello;
+    *out = &plugin;
+    return TEMPER_OK;
+}
