@@ -9,7 +9,7 @@ static const temper_plugin plugin = {
     .name = "filter",
     .version = "0.1.0",
     .author = "the Temper authors",
-    .license = "MIT",
+    .license = "Apache-2.0",
     .doc = "keeps the records worth keeping, and says of every other why not",
     .stages = stages,
 };
