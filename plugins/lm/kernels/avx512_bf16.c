@@ -2,6 +2,7 @@
  *
  * The instruction ignores MXCSR: it flushes denormals, rounds to nearest and takes the odd element first. The manuals
  * promise that; lm_avx512_bf16_holds tries it on this CPU before the set is used. */
+#include "bf16.h"
 #include "sets.h"
 #include "tile.h"
 #include "tiles_avx512.h"
@@ -43,6 +44,28 @@ TILE_BODY bf16_tile(size_t rows, size_t vectors, size_t k, const void *left, con
 }
 TILES(bf16_tile, bf16_tiles)
 
+/* bf16.h's rounding around the instruction's own: NaN made the one NaN, magnitudes below 2^-62 made zero first. */
+static inline __m512 roundable(__m512 x) {
+    /* classes quiet and signalling NaN take the first operand, all others the second */
+    const __m512 clean = _mm512_fixupimm_ps(_mm512_castsi512_ps(_mm512_set1_epi32((int)(LM_BF16_NAN << 16))),
+                                            x, _mm512_set1_epi32(0x11111100), 0);
+    const __m512i bits = _mm512_castps_si512(clean);
+    const __m512i magnitude = _mm512_and_si512(bits, _mm512_set1_epi32(0x7fffffff));
+    const __mmask16 small = _mm512_cmplt_epu32_mask(magnitude, _mm512_set1_epi32(LM_BF16_SMALLEST));
+    return _mm512_castsi512_ps(_mm512_mask_and_epi32(bits, small, bits, _mm512_set1_epi32((int)0x80000000u)));
+}
+
+static inline __m512i pairs_of_neighbours(__m512 first, __m512 second) {
+    return (__m512i)_mm512_cvtne2ps_pbh(roundable(second), roundable(first));
+}
+
+static inline __m512i pairs_of_lanes(__m512 even, __m512 odd) {
+    static const uint16_t places[32] = {0, 16, 1, 17, 2,  18, 3,  19, 4,  20, 5,  21, 6,  22, 7,  23,
+                                        8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
+    return _mm512_permutexvar_epi16(_mm512_loadu_si512(places), pairs_of_neighbours(even, odd));
+}
+
+#define LM_HARDWARE_PAIRS
 #define BF16_OPERAND PAIRS
 #include "product.h"
 

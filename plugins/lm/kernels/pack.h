@@ -29,48 +29,95 @@ static inline v16 rounded(v16 x) {
     return i_float_of(rounded_bits(x));
 }
 
-/* Sixteen reduction indices (fewer: `count`) of up to sixteen lanes: block[i] holds index i of every lane. Absent
- * lanes are 0. `lane_step` and `index_step` are distances in `source`; one of them is 1. */
-static inline void gather(v16 block[16], const float *source, size_t lane_step, size_t index_step,
-                          size_t lanes, size_t count) {
-    if (index_step != 1 || count == 1) { /* lanes lie side by side */
-        for (size_t i = 0; i < count; i++) {
-            if (lane_step == 1) {
-                block[i] = get(source + i * index_step, lanes);
+#ifndef LM_HARDWARE_PAIRS /* else the set has brought these two, made of its own instructions */
+
+/* A pair in each lane: the even index's value below, the odd one's above. */
+static inline i16 pairs_of_lanes(v16 even, v16 odd) {
+    return i_or(rounded_bits(odd), i_shift_right(rounded_bits(even), 16));
+}
+
+/* Sixteen pairs of thirty-two neighbours. */
+static inline i16 pairs_of_neighbours(v16 first, v16 second) {
+    v16 even, odd;
+    v_deinterleave(first, second, &even, &odd);
+    return pairs_of_lanes(even, odd);
+}
+
+#endif
+
+/* Up to sixteen lines of a packed block: line i has index i (or pair i) of every lane. Returns how many. `count` indices
+ * are there: at most 16, of pairs 32. Absent lanes and indices are 0. `lane_step` and `index_step` are distances in
+ * `source`; one of them is 1. */
+static inline size_t gather(operand_kind kind, v16 block[LANES], const float *source, size_t lane_step,
+                            size_t index_step, size_t lanes, size_t count) {
+    if (index_step == 1) { /* a lane's indices lie side by side: read along them, then turn */
+        for (size_t lane = 0; lane < LANES; lane++) {
+            const float *row = source + lane * lane_step;
+            if (lane >= lanes) {
+                block[lane] = v_set(0.0f);
+            } else if (kind == PAIRS) {
+                v16 first = get(row, count < LANES ? count : LANES);
+                v16 second = count > LANES ? get(row + LANES, count - LANES) : v_set(0.0f);
+                block[lane] = i_float_of(pairs_of_neighbours(first, second));
             } else {
-                float one[LANES] = {0};
-                for (size_t lane = 0; lane < lanes; lane++) {
-                    one[lane] = source[lane * lane_step];
-                }
-                block[i] = v_load(one);
+                block[lane] = kind == ROUNDED ? rounded(get(row, count)) : get(row, count);
             }
         }
-        return;
+        v_transpose(block);
+    } else if (kind == PAIRS) {
+        for (size_t i = 0; i < count; i += 2) {
+            const float *even = source + i * index_step;
+            v16 odd = i + 1 < count ? get(even + index_step, lanes) : v_set(0.0f);
+            block[i / 2] = i_float_of(pairs_of_lanes(get(even, lanes), odd));
+        }
+    } else {
+        for (size_t i = 0; i < count; i++) {
+            v16 row = get(source + i * index_step, lanes);
+            block[i] = kind == ROUNDED ? rounded(row) : row;
+        }
     }
-    for (size_t lane = 0; lane < LANES; lane++) {
-        block[lane] = lane < lanes ? get(source + lane * lane_step, count) : v_set(0.0f);
+    return kind == PAIRS ? count / 2 + count % 2 : count;
+}
+
+/* One lane whose indices lie side by side: nothing to turn. */
+static inline void pack_one(operand_kind kind, uint32_t *out, const float *source, size_t k) {
+    if (kind == PAIRS) {
+        for (size_t i = 0; i < k; i += 2 * LANES) {
+            size_t count = k - i < 2 * LANES ? k - i : 2 * LANES;
+            v16 first = get(source + i, count < LANES ? count : LANES);
+            v16 second = count > LANES ? get(source + i + LANES, count - LANES) : v_set(0.0f);
+            i_store(out + i / 2, pairs_of_neighbours(first, second));
+        }
+    } else {
+        FOR_BLOCKS(i, k) {
+            v16 x = get(source + i, lanes);
+            i_store(out + i, kind == ROUNDED ? rounded_bits(x) : v_bits(x));
+        }
     }
-    v_transpose(block);
 }
 
 /* Packs `k` indices of up to sixteen lanes. The packed lanes of one index (or pair) are `width` values apart from
- * those of the next; each time sixteen are written, so `out` needs that much room after the last. `absent` stands for
- * the odd partner of a last even index. */
+ * those of the next; each time sixteen are written, so `out` needs that much room after the last. `absent` is put where
+ * the odd partner of a last even index would stand. */
 static inline void pack_lanes(operand_kind kind, uint32_t *out, size_t width, const float *source,
                               size_t lane_step, size_t index_step, size_t lanes, size_t k, uint32_t absent) {
-    for (size_t first = 0; first < k; first += LANES) {
-        size_t count = k - first < LANES ? k - first : LANES;
-        v16 block[LANES];
-        gather(block, source + first * index_step, lane_step, index_step, lanes, count);
-        if (kind == PAIRS) {
-            for (size_t i = 0; i < count; i += 2, out += width) {
-                i16 high = i + 1 < count ? rounded_bits(block[i + 1]) : i_set(absent);
-                i_store(out, i_or(high, i_shift_right(rounded_bits(block[i]), 16)));
+    const size_t step = kind == PAIRS ? 2 * LANES : LANES;
+    if (width == 1 && index_step == 1) {
+        pack_one(kind, out, source, k);
+    } else {
+        uint32_t *line = out;
+        for (size_t first = 0; first < k; first += step) {
+            v16 block[LANES];
+            size_t lines = gather(kind, block, source + first * index_step, lane_step, index_step, lanes,
+                                  k - first < step ? k - first : step);
+            for (size_t i = 0; i < lines; i++, line += width) {
+                i_store(line, v_bits(block[i]));
             }
-        } else {
-            for (size_t i = 0; i < count; i++, out += width) {
-                i_store(out, kind == ROUNDED ? rounded_bits(block[i]) : v_bits(block[i]));
-            }
+        }
+    }
+    if (kind == PAIRS && k % 2 == 1 && absent != 0) {
+        for (size_t lane = 0; lane < lanes; lane++) {
+            out[k / 2 * width + lane] |= absent;
         }
     }
 }

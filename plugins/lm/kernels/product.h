@@ -36,15 +36,17 @@ static inline void multiply_block(operand_kind kind, tile_function *const *tiles
                                   const char *b, size_t panel_bytes, float *c, size_t c_stride, bool load,
                                   uint32_t *scratch) {
     size_t panels = (m + TILE_ROWS - 1) / TILE_ROWS, lines = kind == PAIRS ? k / 2 + k % 2 : k;
+    size_t width =
+        TILE_COLUMNS(m / panels); /* exact for one panel; in several, all have more rows than two */
     for (size_t p = 0; p < panels; p++) {
         size_t row = share(m, panels, p), rows = share(m, panels, p + 1) - row;
         /* -0 as the absent partner of A: its product with +0 is -0, and adding that changes nothing */
         pack_lanes(kind, scratch + row * lines, rows, a + row * lane_step, lane_step, index_step, rows, k,
                    0x80000000u);
     }
-    for (size_t column = 0; column < n; column += TILE_COLUMNS) {
+    for (size_t column = 0; column < n; column += width) {
         const char *right = b + column / LM_PANEL * panel_bytes + column % LM_PANEL * sizeof(uint32_t);
-        size_t columns = n - column < TILE_COLUMNS ? n - column : TILE_COLUMNS;
+        size_t columns = n - column < width ? n - column : width;
         for (size_t p = 0; p < panels; p++) {
             size_t row = share(m, panels, p), rows = share(m, panels, p + 1) - row;
             tiles[rows](k, scratch + row * lines, right, c + row * c_stride + column, c_stride, columns,

@@ -9,7 +9,7 @@
 #include <string.h>
 
 #define TILE_ROWS 12
-#define TILE_COLUMNS 32
+#define TILE_COLUMNS(rows) 32u
 
 #ifdef __clang__
 #define UNROLL _Pragma("unroll")

@@ -147,6 +147,18 @@ static inline void transpose_eight(__m256 r[8]) {
     }
 }
 
+static inline __m256 in_order(__m256 x) { /* 64-bit quarters 0 2 1 3 */
+    return _mm256_castpd_ps(_mm256_permute4x64_pd(_mm256_castps_pd(x), 0xd8));
+}
+
+/* Thirty-two neighbours, in order: those at even places and those at odd ones. */
+static inline void v_deinterleave(v16 first, v16 second, v16 *even, v16 *odd) {
+    *even = (v16){in_order(_mm256_shuffle_ps(first.low, first.high, 0x88)),
+                  in_order(_mm256_shuffle_ps(second.low, second.high, 0x88))};
+    *odd = (v16){in_order(_mm256_shuffle_ps(first.low, first.high, 0xdd)),
+                 in_order(_mm256_shuffle_ps(second.low, second.high, 0xdd))};
+}
+
 /* rows[i] lane j becomes rows[j] lane i. */
 static inline void v_transpose(v16 rows[16]) {
     __m256 quarter[4][8]; /* [lanes 8 half][rows 8 half] */

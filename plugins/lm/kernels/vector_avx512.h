@@ -116,6 +116,13 @@ static inline float v_tree(v16 x) {
     return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
 }
 
+/* Thirty-two neighbours, in order: those at even places and those at odd ones. */
+static inline void v_deinterleave(v16 first, v16 second, v16 *even, v16 *odd) {
+    const __m512i places = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+    *even = _mm512_permutex2var_ps(first, places, second);
+    *odd = _mm512_permutex2var_ps(first, _mm512_add_epi32(places, _mm512_set1_epi32(1)), second);
+}
+
 /* rows[i] lane j becomes rows[j] lane i. */
 static inline void v_transpose(v16 rows[16]) {
     __m512 t[16], u[16];
