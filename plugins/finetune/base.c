@@ -30,8 +30,8 @@ temper_status base_context(const temper_host *host, lm_context *out, temper_erro
     return lm_context_init(out, kernels, host->profile, parallel, error);
 }
 
-static temper_status gather(const temper_host *host, temper_pool *pool, const temper_input *input, lm_file_set *out,
-                            temper_error *error) {
+static temper_status gather(const temper_host *host, temper_pool *pool, const temper_input *input,
+                            lm_file_set *out, temper_error *error) {
     size_t count = host->file_count(host, input);
     lm_file *files = temper_pool_take(pool, count, sizeof *files);
     if (files == NULL) {
@@ -43,7 +43,8 @@ static temper_status gather(const temper_host *host, temper_pool *pool, const te
         if (status) {
             return status;
         }
-        files[i] = (lm_file){temper_pool_copy(pool, file.name, strlen(file.name)), file.data, (size_t)file.length};
+        files[i] =
+            (lm_file){temper_pool_copy(pool, file.name, strlen(file.name)), file.data, (size_t)file.length};
         if (files[i].name == NULL) {
             return temper_no_memory(error);
         }
@@ -68,16 +69,17 @@ static temper_status open_template(base_model *self, temper_error *error) {
     return status;
 }
 
-temper_status base_open(const temper_host *host, temper_pool *pool, const temper_input *input, base_model *out,
-                        temper_error *error) {
+temper_status base_open(const temper_host *host, temper_pool *pool, const temper_input *input,
+                        base_model *out, temper_error *error) {
     *out = (base_model){.host = host, .input = input};
     temper_status status = base_context(host, &out->context, error);
     if (!status) {
         status = gather(host, pool, input, &out->files, error);
     }
     if (!status && lm_file_find(&out->files, "adapter_config.json") != NULL) {
-        status = temper_fail(error, TEMPER_UNSUPPORTED,
-                             "the model to train is an adapter on a base: train the base, or merge the two first");
+        status =
+            temper_fail(error, TEMPER_UNSUPPORTED,
+                        "the model to train is an adapter on a base: train the base, or merge the two first");
     }
     if (!status) {
         status = lm_tokenizer_open(&out->files, &out->tokenizer, error);

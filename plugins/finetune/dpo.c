@@ -4,10 +4,10 @@
  * the trainer scores before its first step, and the first loss is ln 2. Names of the log are TRL's. */
 #include "finetune.h"
 
-#define DPO(P, S)                                                                                                      \
-    P(S, number, beta, "beta", "0.1", 1e-6, 100, "", "", "how strongly to hold to the reference", "0.1")               \
-    P(S, number, rpo_alpha, "rpo_alpha", "0", 0, 100, "", "",                                                          \
-      "weight of the chosen answer's mean token loss, added to DPO's", "0.1")                                          \
+#define DPO(P, S)                                                                                            \
+    P(S, number, beta, "beta", "0.1", 1e-6, 100, "", "", "how strongly to hold to the reference", "0.1")     \
+    P(S, number, rpo_alpha, "rpo_alpha", "0", 0, 100, "", "",                                                \
+      "weight of the chosen answer's mean token loss, added to DPO's", "0.1")                                \
     FINETUNE_RUN_PARAMETERS(P, S, "0.00005", "8", "16")
 TEMPER_PARAMETERS(dpo, DPO)
 
@@ -19,10 +19,11 @@ static const temper_port *const inputs[] = {
 static const temper_port *const outputs[] = {
     TEMPER_PORT(TEMPER_MODEL, "model", 0, "", "the adapter, with its base"),
     TEMPER_PORT(TEMPER_METRICS, "metrics", 0, "", "losses, rewards and counts"),
-    TEMPER_PORT(TEMPER_RECORDS, "log", 0,
-                "step, loss, rewards/chosen, rewards/rejected, rewards/accuracies, rewards/margins, logps/chosen, "
-                "logps/rejected, grad_norm, learning_rate",
-                "a record a step"),
+    TEMPER_PORT(
+        TEMPER_RECORDS, "log", 0,
+        "step, loss, rewards/chosen, rewards/rejected, rewards/accuracies, rewards/margins, logps/chosen, "
+        "logps/rejected, grad_norm, learning_rate",
+        "a record a step"),
     NULL};
 
 typedef struct dpo {
@@ -63,8 +64,8 @@ static temper_status step(void *context, lm_trainer *trainer, const size_t *unit
 }
 
 /* What the reference says of every pair, before the first step. */
-static temper_status refer(dpo *self, lm_trainer *trainer, temper_pool *pool, const size_t *units, size_t unit_count,
-                           temper_error *error) {
+static temper_status refer(dpo *self, lm_trainer *trainer, temper_pool *pool, const size_t *units,
+                           size_t unit_count, temper_error *error) {
     const lm_example **examples = temper_pool_take(pool, 2 * unit_count, sizeof *examples);
     double *sums = temper_pool_take(pool, 2 * unit_count, sizeof *sums);
     if (examples == NULL || sums == NULL) {
@@ -83,8 +84,8 @@ static temper_status refer(dpo *self, lm_trainer *trainer, temper_pool *pool, co
 }
 
 /* Mean rewards over every pair, after the last step: what a batch's numbers only hint at. */
-static temper_status judge(const dpo *self, const training *run, temper_pool *pool, double *accuracy, double *margin,
-                           temper_error *error) {
+static temper_status judge(const dpo *self, const training *run, temper_pool *pool, double *accuracy,
+                           double *margin, temper_error *error) {
     const lm_example **examples = temper_pool_take(pool, 2 * run->unit_count, sizeof *examples);
     double *sums = temper_pool_take(pool, 2 * run->unit_count, sizeof *sums), right = 0, total = 0;
     if (examples == NULL || sums == NULL) {
@@ -138,9 +139,10 @@ static temper_status report(const dpo *self, const training *run, temper_pool *p
 }
 
 static temper_status prepare(dpo *self, const temper_host *host, const base_model *base, temper_pool *pool,
-                             const run_options *options, size_t **units, size_t *unit_count, temper_error *error) {
-    temper_status status = rows_read_pairs(base, pool, host->input(host, "pairs"), "pairs", &options->rows, &self->rows,
-                                           &self->counts, error);
+                             const run_options *options, size_t **units, size_t *unit_count,
+                             temper_error *error) {
+    temper_status status = rows_read_pairs(base, pool, host->input(host, "pairs"), "pairs", &options->rows,
+                                           &self->rows, &self->counts, error);
     if (status) {
         return status;
     }
@@ -152,7 +154,8 @@ static temper_status prepare(dpo *self, const temper_host *host, const base_mode
         return temper_no_memory(error);
     }
     for (size_t i = 0; i < count; i++) {
-        self->pairs[i] = (lm_pair){.chosen = self->rows.examples[2 * i], .rejected = self->rows.examples[2 * i + 1]};
+        self->pairs[i] =
+            (lm_pair){.chosen = self->rows.examples[2 * i], .rejected = self->rows.examples[2 * i + 1]};
         if (self->pairs[i].chosen.count > 0) {
             (*units)[(*unit_count)++] = i;
         }

@@ -24,8 +24,8 @@ typedef struct base_model {
 /* Kernel set, profile and threads of this host, as a context. The host must outlive it. */
 temper_status base_context(const temper_host *host, lm_context *out, temper_error *error);
 /* An adapter as a base is refused: adapters are applied, never trained through. */
-temper_status base_open(const temper_host *host, temper_pool *pool, const temper_input *input, base_model *out,
-                        temper_error *error);
+temper_status base_open(const temper_host *host, temper_pool *pool, const temper_input *input,
+                        base_model *out, temper_error *error);
 void base_close(base_model *self);
 
 /* --- rows.c: records to token sequences --- */
@@ -51,44 +51,49 @@ typedef struct row_set {
 void rows_free(row_set *self);
 
 /* messages; or prompt and completion (strings or messages), system; or text. */
-temper_status rows_read(const base_model *base, temper_pool *pool, const temper_input *input, const char *name,
-                        const row_options *options, row_set *out, row_counts *counts, temper_error *error);
+temper_status rows_read(const base_model *base, temper_pool *pool, const temper_input *input,
+                        const char *name, const row_options *options, row_set *out, row_counts *counts,
+                        temper_error *error);
 /* Pairs: two rows a record, chosen then rejected, from prompt (string or messages; absent: it is in both), chosen and
  * rejected (strings or messages), system. Only the last answer is trained. When one side is left out, so is the other. */
-temper_status rows_read_pairs(const base_model *base, temper_pool *pool, const temper_input *input, const char *name,
-                              const row_options *options, row_set *out, row_counts *counts, temper_error *error);
+temper_status rows_read_pairs(const base_model *base, temper_pool *pool, const temper_input *input,
+                              const char *name, const row_options *options, row_set *out, row_counts *counts,
+                              temper_error *error);
 
 /* --- training.c --- */
 
-#define FINETUNE_RUN_PARAMETERS(P, S, rate_json, batch_json, rank_json)                                                \
-    P(S, integer, epochs, "epochs", "1", 1, 100000, "", "", "passes over the rows", "0.1")                             \
-    P(S, integer, steps, "steps", "0", 0, 1e9, "", "", "steps to take, whatever the epochs; 0: by epochs", "0.1")      \
-    P(S, integer, batch, "batch", batch_json, 1, 65536, "rows", "", "rows of one step", "0.1")                         \
-    P(S, number, learning_rate, "learning_rate", rate_json, 0, 10, "", "", "highest learning rate", "0.1")             \
-    P(S, integer, warmup, "warmup", "0", 0, 1e9, "steps", "", "steps over which the learning rate rises", "0.1")       \
-    P(S, string, schedule, "schedule", "\"cosine\"", 1, 0, "", "constant|linear|cosine",                               \
-      "how the learning rate falls after its peak", "0.1")                                                             \
-    P(S, number, final_rate, "final_rate", "0", 0, 1, "", "", "what the schedule falls to, of learning_rate", "0.1")   \
-    P(S, number, weight_decay, "weight_decay", "0", 0, 10, "", "", "AdamW's decay of matrices", "0.1")                 \
-    P(S, number, beta1, "beta1", "0.9", 0, 0.999999, "", "", "AdamW's decay of the mean gradient", "0.1")              \
-    P(S, number, beta2, "beta2", "0.999", 0, 0.99999999, "", "", "AdamW's decay of the mean square", "0.1")            \
-    P(S, number, eps, "eps", "1e-8", 1e-30, 1, "", "", "AdamW's epsilon", "0.1")                                       \
-    P(S, number, clip, "clip", "1", 0, 1e9, "", "", "highest norm of a step's gradient; 0: any", "0.1")                \
-    P(S, integer, max_length, "max_length", "0", 0, 1e9, "tokens", "",                                                 \
-      "longer rows are cut at their end, and counted; 0: the model's context", "0.1")                                  \
-    P(S, string, format, "format", "\"auto\"", 1, 0, "", "auto|chat|raw",                                              \
-      "are strings turns of a chat or raw text; auto: a chat if the model has a template", "0.1")                      \
-    P(S, flag, allow_untrained, "allow_untrained", "false", 1, 0, "", "",                                              \
-      "leave out rows in which no token is trained, instead of failing", "0.1")                                        \
-    P(S, flag, allow_unterminated, "allow_unterminated", "false", 1, 0, "", "",                                        \
-      "accept answers that the chat template does not end with a special token", "0.1")                                \
-    P(S, integer, gradient_shards, "gradient_shards", "8", 1, 4096, "", "",                                            \
-      "parts in which a step's gradient is summed: at most so many threads are used", "0.1")                           \
-    P(S, integer, lora_rank, "lora.rank", rank_json, 0, 4096, "", "", "rank of the adapter", "0.1")                    \
-    P(S, number, lora_alpha, "lora.alpha", "0", 0, 1e6, "", "", "the adapter's scale times its rank; 0: twice the rank", \
-      "0.1")                                                                                                           \
-    P(S, flag, lora_rslora, "lora.rslora", "false", 1, 0, "", "", "divide by the rank's square root", "0.1")           \
-    P(S, strings, lora_targets, "lora.targets", "[]", 1, 0, "", "",                                                    \
+#define FINETUNE_RUN_PARAMETERS(P, S, rate_json, batch_json, rank_json)                                      \
+    P(S, integer, epochs, "epochs", "1", 1, 100000, "", "", "passes over the rows", "0.1")                   \
+    P(S, integer, steps, "steps", "0", 0, 1e9, "", "", "steps to take, whatever the epochs; 0: by epochs",   \
+      "0.1")                                                                                                 \
+    P(S, integer, batch, "batch", batch_json, 1, 65536, "rows", "", "rows of one step", "0.1")               \
+    P(S, number, learning_rate, "learning_rate", rate_json, 0, 10, "", "", "highest learning rate", "0.1")   \
+    P(S, integer, warmup, "warmup", "0", 0, 1e9, "steps", "", "steps over which the learning rate rises",    \
+      "0.1")                                                                                                 \
+    P(S, string, schedule, "schedule", "\"cosine\"", 1, 0, "", "constant|linear|cosine",                     \
+      "how the learning rate falls after its peak", "0.1")                                                   \
+    P(S, number, final_rate, "final_rate", "0", 0, 1, "", "",                                                \
+      "what the schedule falls to, of learning_rate", "0.1")                                                 \
+    P(S, number, weight_decay, "weight_decay", "0", 0, 10, "", "", "AdamW's decay of matrices", "0.1")       \
+    P(S, number, beta1, "beta1", "0.9", 0, 0.999999, "", "", "AdamW's decay of the mean gradient", "0.1")    \
+    P(S, number, beta2, "beta2", "0.999", 0, 0.99999999, "", "", "AdamW's decay of the mean square", "0.1")  \
+    P(S, number, eps, "eps", "1e-8", 1e-30, 1, "", "", "AdamW's epsilon", "0.1")                             \
+    P(S, number, clip, "clip", "1", 0, 1e9, "", "", "highest norm of a step's gradient; 0: any", "0.1")      \
+    P(S, integer, max_length, "max_length", "0", 0, 1e9, "tokens", "",                                       \
+      "longer rows are cut at their end, and counted; 0: the model's context", "0.1")                        \
+    P(S, string, format, "format", "\"auto\"", 1, 0, "", "auto|chat|raw",                                    \
+      "are strings turns of a chat or raw text; auto: a chat if the model has a template", "0.1")            \
+    P(S, flag, allow_untrained, "allow_untrained", "false", 1, 0, "", "",                                    \
+      "leave out rows in which no token is trained, instead of failing", "0.1")                              \
+    P(S, flag, allow_unterminated, "allow_unterminated", "false", 1, 0, "", "",                              \
+      "accept answers that the chat template does not end with a special token", "0.1")                      \
+    P(S, integer, gradient_shards, "gradient_shards", "8", 1, 4096, "", "",                                  \
+      "parts in which a step's gradient is summed: at most so many threads are used", "0.1")                 \
+    P(S, integer, lora_rank, "lora.rank", rank_json, 0, 4096, "", "", "rank of the adapter", "0.1")          \
+    P(S, number, lora_alpha, "lora.alpha", "0", 0, 1e6, "", "",                                              \
+      "the adapter's scale times its rank; 0: twice the rank", "0.1")                                        \
+    P(S, flag, lora_rslora, "lora.rslora", "false", 1, 0, "", "", "divide by the rank's square root", "0.1") \
+    P(S, strings, lora_targets, "lora.targets", "[]", 1, 0, "", "",                                          \
       "layers with an adapter (q_proj, down_proj …); none named: every linear layer but the head", "0.1")
 
 /* The parameters above, whatever stage they are of. */
@@ -101,27 +106,27 @@ typedef struct run_options {
     lm_train_options train;
     row_options rows;
 } run_options;
-#define FINETUNE_RUN_OPTIONS(p)                                                                                        \
-    ((run_options){.epochs = (size_t)(p)->epochs,                                                                      \
-                   .steps = (size_t)(p)->steps,                                                                        \
-                   .batch = (size_t)(p)->batch,                                                                        \
-                   .warmup = (size_t)(p)->warmup,                                                                      \
-                   .lora_rank = (size_t)(p)->lora_rank,                                                                \
-                   .learning_rate = (p)->learning_rate,                                                                \
-                   .final_rate = (p)->final_rate,                                                                      \
-                   .lora_alpha = (p)->lora_alpha,                                                                      \
-                   .schedule = training_schedule((p)->schedule),                                                       \
-                   .lora_rslora = (p)->lora_rslora != 0,                                                               \
-                   .lora_targets = (p)->lora_targets,                                                                  \
-                   .train = {.gradient_shards = (size_t)(p)->gradient_shards,                                          \
-                             .beta1 = (p)->beta1,                                                                      \
-                             .beta2 = (p)->beta2,                                                                      \
-                             .epsilon = (p)->eps,                                                                      \
-                             .weight_decay = (p)->weight_decay,                                                        \
-                             .clip = (p)->clip},                                                                       \
-                   .rows = {.format = (p)->format,                                                                     \
-                            .limit = (size_t)(p)->max_length,                                                          \
-                            .allow_untrained = (p)->allow_untrained != 0,                                              \
+#define FINETUNE_RUN_OPTIONS(p)                                                                              \
+    ((run_options){.epochs = (size_t)(p)->epochs,                                                            \
+                   .steps = (size_t)(p)->steps,                                                              \
+                   .batch = (size_t)(p)->batch,                                                              \
+                   .warmup = (size_t)(p)->warmup,                                                            \
+                   .lora_rank = (size_t)(p)->lora_rank,                                                      \
+                   .learning_rate = (p)->learning_rate,                                                      \
+                   .final_rate = (p)->final_rate,                                                            \
+                   .lora_alpha = (p)->lora_alpha,                                                            \
+                   .schedule = training_schedule((p)->schedule),                                             \
+                   .lora_rslora = (p)->lora_rslora != 0,                                                     \
+                   .lora_targets = (p)->lora_targets,                                                        \
+                   .train = {.gradient_shards = (size_t)(p)->gradient_shards,                                \
+                             .beta1 = (p)->beta1,                                                            \
+                             .beta2 = (p)->beta2,                                                            \
+                             .epsilon = (p)->eps,                                                            \
+                             .weight_decay = (p)->weight_decay,                                              \
+                             .clip = (p)->clip},                                                             \
+                   .rows = {.format = (p)->format,                                                           \
+                            .limit = (size_t)(p)->max_length,                                                \
+                            .allow_untrained = (p)->allow_untrained != 0,                                    \
                             .allow_unterminated = (p)->allow_unterminated != 0}})
 lm_schedule training_schedule(const char *name);
 
@@ -139,15 +144,17 @@ typedef struct training {
 } training;
 
 /* Attaches the adapter and makes the trainer. `units` index the rows (or pairs) that are not left out. */
-temper_status training_open(const temper_host *host, temper_pool *pool, const run_options *options, base_model *base,
-                            const size_t *units, size_t unit_count, training *out, temper_error *error);
+temper_status training_open(const temper_host *host, temper_pool *pool, const run_options *options,
+                            base_model *base, const size_t *units, size_t unit_count, training *out,
+                            temper_error *error);
 void training_close(training *self);
 
 /* One step on these units: loss and gradient, and the stage's own numbers into `row`. */
-typedef temper_status training_step(void *context, lm_trainer *trainer, const size_t *units, size_t count, double *loss,
-                                    temper_row *row, temper_error *error);
+typedef temper_status training_step(void *context, lm_trainer *trainer, const size_t *units, size_t count,
+                                    double *loss, temper_row *row, temper_error *error);
 /* All steps, each a record in the output "log". */
-temper_status training_run(training *self, temper_pool *pool, training_step *step, void *context, temper_error *error);
+temper_status training_run(training *self, temper_pool *pool, training_step *step, void *context,
+                           temper_error *error);
 
 /* --- save.c --- */
 

@@ -1,7 +1,8 @@
 /* plugin.c: what the plugin `finetune` is. */
 #include "finetune.h"
 
-static const temper_stage *const stages[] = {&finetune_init_stage, &finetune_sft_stage, &finetune_dpo_stage, NULL};
+static const temper_stage *const stages[] = {&finetune_init_stage, &finetune_sft_stage, &finetune_dpo_stage,
+                                             NULL};
 
 static const temper_plugin plugin = {
     .size = sizeof(temper_plugin),

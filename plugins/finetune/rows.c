@@ -45,8 +45,8 @@ static temper_status add(conversation *self, const char *role, const char *conte
 }
 
 /* A string (one message of `role`) or an array of {role, content}. */
-static temper_status add_field(const reading *self, const temper_json *value, const char *field, const char *role,
-                               conversation *out, temper_error *error) {
+static temper_status add_field(const reading *self, const temper_json *value, const char *field,
+                               const char *role, conversation *out, temper_error *error) {
     const temper_json_api *json = self->json;
     size_t length;
     const char *text = json->string(value, &length);
@@ -62,8 +62,9 @@ static temper_status add_field(const reading *self, const temper_json *value, co
         const char *named = json->string(json->member(message, "role"), &role_length);
         text = json->string(json->member(message, "content"), &length);
         if (named == NULL || text == NULL) {
-            return temper_fail(error, TEMPER_INVALID, "message %zu of \"%s\" lacks \"role\" or \"content\" as strings",
-                               i + 1, field);
+            return temper_fail(error, TEMPER_INVALID,
+                               "message %zu of \"%s\" lacks \"role\" or \"content\" as strings", i + 1,
+                               field);
         }
         temper_status status = add(out, named, text, length, error);
         if (status) {
@@ -103,8 +104,9 @@ static temper_status encode_chat(const reading *self, conversation *talk, lm_spa
                                  temper_error *error) {
     temper_status status = self->merge_system ? merge_system(talk, error) : TEMPER_OK;
     if (!status) {
-        status = lm_dialogue_encode(self->base->tokenizer, self->base->chat, talk->messages, talk->count,
-                                    self->options->all ? LM_SPAN_ALL : span, self->options->limit, out, error);
+        status =
+            lm_dialogue_encode(self->base->tokenizer, self->base->chat, talk->messages, talk->count,
+                               self->options->all ? LM_SPAN_ALL : span, self->options->limit, out, error);
     }
     if (!status && out->unterminated > 0 && !self->options->allow_unterminated) {
         status = temper_fail(error, TEMPER_INVALID,
@@ -122,7 +124,8 @@ static temper_status encode_raw(const reading *self, const temper_json *prompt, 
     const char *before = prompt == NULL ? "" : self->json->string(prompt, &prompt_length);
     const char *text = self->json->string(answer, &length);
     if (text == NULL || before == NULL) {
-        return temper_fail(error, TEMPER_INVALID, "\"%s\" and \"prompt\" are strings where the format is raw%s", field,
+        return temper_fail(error, TEMPER_INVALID,
+                           "\"%s\" and \"prompt\" are strings where the format is raw%s", field,
                            self->base->chat == NULL ? " (the model has no chat template)" : "");
     }
     if (!self->options->all) {
@@ -135,8 +138,8 @@ static temper_status encode_raw(const reading *self, const temper_json *prompt, 
     }
     memcpy(whole, before, prompt_length);
     memcpy(whole + prompt_length, text, length);
-    temper_status status = lm_dialogue_encode_text(self->base->tokenizer, "", 0, whole, prompt_length + length, true,
-                                                   self->options->limit, out, error);
+    temper_status status = lm_dialogue_encode_text(
+        self->base->tokenizer, "", 0, whole, prompt_length + length, true, self->options->limit, out, error);
     free(whole);
     return status;
 }
@@ -169,11 +172,13 @@ static temper_status encode_answer(const reading *self, const temper_json *recor
         status = add_field(self, answer, field, "assistant", talk, error);
     }
     if (!status && (talk->count == 0 || strcmp(talk->messages[talk->count - 1].role, "assistant") != 0)) {
-        status = temper_fail(error, TEMPER_INVALID, "the last message of \"%s\" is not the assistant's", field);
+        status =
+            temper_fail(error, TEMPER_INVALID, "the last message of \"%s\" is not the assistant's", field);
     }
     if (!status && prompt != NULL && talk->count > before + 1) {
-        status = temper_fail(error, TEMPER_INVALID, "\"%s\" has %zu messages after \"prompt\": it may have one", field,
-                             talk->count - before);
+        status =
+            temper_fail(error, TEMPER_INVALID, "\"%s\" has %zu messages after \"prompt\": it may have one",
+                        field, talk->count - before);
     }
     if (!status) {
         status = encode_chat(self, talk, LM_SPAN_LAST, out, error);
@@ -189,7 +194,8 @@ static temper_status encode_row(const reading *self, const temper_json *record, 
     const temper_json *messages = json->member(record, "messages"), *text = json->member(record, "text");
     if (messages != NULL) {
         if (self->base->chat == NULL) {
-            return temper_fail(error, TEMPER_INVALID, "it has \"messages\", and the model has no chat template");
+            return temper_fail(error, TEMPER_INVALID,
+                               "it has \"messages\", and the model has no chat template");
         }
         conversation *talk = calloc(1, sizeof *talk);
         if (talk == NULL) {
@@ -209,7 +215,8 @@ static temper_status encode_row(const reading *self, const temper_json *record, 
     if (text != NULL) {
         return encode_raw(self, NULL, text, "text", out, error);
     }
-    return temper_fail(error, TEMPER_INVALID, "it has none of \"messages\", \"completion\" (with \"prompt\") and \"text\"");
+    return temper_fail(error, TEMPER_INVALID,
+                       "it has none of \"messages\", \"completion\" (with \"prompt\") and \"text\"");
 }
 
 static void fail_at(reading *self, uint64_t index, temper_status status, const temper_error *error) {
@@ -240,9 +247,10 @@ static void read_one(void *context, uint64_t index, uint32_t worker) {
     }
     for (size_t i = 0; !status && i < sides; i++) {
         if (out[i].trained_count == 0 && !self->options->allow_untrained) {
-            status = temper_fail(&error, TEMPER_INVALID,
-                                 "it trains no token (%zu tokens, %zu cut off): allow_untrained leaves such rows out",
-                                 out[i].count, out[i].truncated);
+            status = temper_fail(
+                &error, TEMPER_INVALID,
+                "it trains no token (%zu tokens, %zu cut off): allow_untrained leaves such rows out",
+                out[i].count, out[i].truncated);
         }
     }
     if (status) {
@@ -281,9 +289,9 @@ static void count_rows(const reading *self, row_set *out, row_counts *counts) {
     }
 }
 
-static temper_status read_all(const base_model *base, temper_pool *pool, const temper_input *input, const char *name,
-                              const row_options *options, bool pairs, row_set *out, row_counts *counts,
-                              temper_error *error) {
+static temper_status read_all(const base_model *base, temper_pool *pool, const temper_input *input,
+                              const char *name, const row_options *options, bool pairs, row_set *out,
+                              row_counts *counts, temper_error *error) {
     temper_records records;
     row_options bounded = *options;
     size_t context = base->model->config.context, sides = pairs ? 2 : 1;
@@ -326,12 +334,14 @@ static temper_status read_all(const base_model *base, temper_pool *pool, const t
     return TEMPER_OK;
 }
 
-temper_status rows_read(const base_model *base, temper_pool *pool, const temper_input *input, const char *name,
-                        const row_options *options, row_set *out, row_counts *counts, temper_error *error) {
+temper_status rows_read(const base_model *base, temper_pool *pool, const temper_input *input,
+                        const char *name, const row_options *options, row_set *out, row_counts *counts,
+                        temper_error *error) {
     return read_all(base, pool, input, name, options, false, out, counts, error);
 }
 
-temper_status rows_read_pairs(const base_model *base, temper_pool *pool, const temper_input *input, const char *name,
-                              const row_options *options, row_set *out, row_counts *counts, temper_error *error) {
+temper_status rows_read_pairs(const base_model *base, temper_pool *pool, const temper_input *input,
+                              const char *name, const row_options *options, row_set *out, row_counts *counts,
+                              temper_error *error) {
     return read_all(base, pool, input, name, options, true, out, counts, error);
 }

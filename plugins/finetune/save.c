@@ -55,8 +55,11 @@ static temper_status save_adapter(const training *self, temper_output *output, t
 
 /* Files that hold or index the old weights: not for the new folder. */
 static bool holds_weights(const char *name) {
-    static const char *const endings[] = {".safetensors", ".safetensors.index.json", ".bin", ".bin.index.json", ".pt",
-                                          ".pth",         ".gguf",                   ".h5",  ".msgpack",        ".onnx"};
+    static const char *const endings[] = {".safetensors", ".safetensors.index.json",
+                                          ".bin",         ".bin.index.json",
+                                          ".pt",          ".pth",
+                                          ".gguf",        ".h5",
+                                          ".msgpack",     ".onnx"};
     size_t length = strlen(name);
     for (size_t i = 0; i < sizeof endings / sizeof *endings; i++) {
         size_t ending = strlen(endings[i]);
@@ -68,8 +71,8 @@ static bool holds_weights(const char *name) {
 }
 
 /* config.json as it was, saying the new element type. */
-static temper_status save_config(const training *self, temper_output *output, const lm_file *old, lm_dtype dtype,
-                                 temper_error *error) {
+static temper_status save_config(const training *self, temper_output *output, const lm_file *old,
+                                 lm_dtype dtype, temper_error *error) {
     const temper_json_api *json = self->host->json;
     temper_arena *arena = json->arena_new();
     const temper_json *value = NULL;
@@ -87,13 +90,15 @@ static temper_status save_config(const training *self, temper_output *output, co
                                         json->new_string(arena, type, strlen(type)))) {
             text = json->write(arena, config, &length);
         }
-        status = text == NULL ? temper_no_memory(error) : save_file(self->host, output, old->name, text, length, error);
+        status = text == NULL ? temper_no_memory(error)
+                              : save_file(self->host, output, old->name, text, length, error);
     }
     json->arena_free(arena);
     return status;
 }
 
-static temper_status save_folder(const training *self, temper_output *output, lm_dtype dtype, temper_error *error) {
+static temper_status save_folder(const training *self, temper_output *output, lm_dtype dtype,
+                                 temper_error *error) {
     const lm_file_set *files = &self->base->files;
     temper_status status = TEMPER_OK;
     for (size_t i = 0; !status && i < files->count; i++) {
@@ -113,5 +118,6 @@ temper_status save_model(const training *self, const char *name, lm_dtype dtype,
     if (status) {
         return status;
     }
-    return self->adapter.rank > 0 ? save_adapter(self, output, error) : save_folder(self, output, dtype, error);
+    return self->adapter.rank > 0 ? save_adapter(self, output, error)
+                                  : save_folder(self, output, dtype, error);
 }

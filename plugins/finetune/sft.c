@@ -1,25 +1,28 @@
 /* sft.c: supervised fine-tuning: the mean negative log-likelihood of the trained tokens, over LoRA or all weights. */
 #include "finetune.h"
 
-#define SFT(P, S)                                                                                                      \
-    P(S, string, train_on, "train_on", "\"assistant\"", 1, 0, "", "assistant|all",                                     \
-      "which tokens are learnt: answers with their end token, or every token", "0.1")                                  \
-    P(S, string, dtype, "dtype", "\"f32\"", 1, 0, "", "f32|bf16", "how full weights are written; adapters are f32",    \
-      "0.1")                                                                                                           \
+#define SFT(P, S)                                                                                            \
+    P(S, string, train_on, "train_on", "\"assistant\"", 1, 0, "", "assistant|all",                           \
+      "which tokens are learnt: answers with their end token, or every token", "0.1")                        \
+    P(S, string, dtype, "dtype", "\"f32\"", 1, 0, "", "f32|bf16",                                            \
+      "how full weights are written; adapters are f32", "0.1")                                               \
     FINETUNE_RUN_PARAMETERS(P, S, "0.0002", "16", "0")
 TEMPER_PARAMETERS(sft, SFT)
 
 static const temper_port *const inputs[] = {
-    TEMPER_PORT(TEMPER_MODEL, "model", 0, "", "what to train: a Hugging Face folder, or for LoRA a GGUF file too"),
+    TEMPER_PORT(TEMPER_MODEL, "model", 0, "",
+                "what to train: a Hugging Face folder, or for LoRA a GGUF file too"),
     TEMPER_PORT(TEMPER_RECORDS, "records", 0, "messages, prompt, completion, system, text",
                 "rows: messages; or prompt and completion; or text"),
     TEMPER_PORT(TEMPER_RECORDS, "held_out", TEMPER_OPTIONAL, "messages, prompt, completion, system, text",
                 "rows that are never trained on: their loss is measured before and after"),
     NULL};
 static const temper_port *const outputs[] = {
-    TEMPER_PORT(TEMPER_MODEL, "model", 0, "", "the trained model: a full folder, or an adapter with its base"),
+    TEMPER_PORT(TEMPER_MODEL, "model", 0, "",
+                "the trained model: a full folder, or an adapter with its base"),
     TEMPER_PORT(TEMPER_METRICS, "metrics", 0, "", "losses and counts"),
-    TEMPER_PORT(TEMPER_RECORDS, "log", 0, "step, loss, grad_norm, learning_rate, tokens", "a record a step"), NULL};
+    TEMPER_PORT(TEMPER_RECORDS, "log", 0, "step, loss, grad_norm, learning_rate, tokens", "a record a step"),
+    NULL};
 
 typedef struct sft {
     const sft_parameters *parameters;
@@ -73,10 +76,11 @@ static temper_status read_rows(sft *self, const temper_host *host, const base_mo
                                row_options options, temper_error *error) {
     const temper_input *held_out = host->input(host, "held_out");
     options.all = strcmp(self->parameters->train_on, "all") == 0;
-    temper_status status =
-        rows_read(base, pool, host->input(host, "records"), "records", &options, &self->rows, &self->counts, error);
+    temper_status status = rows_read(base, pool, host->input(host, "records"), "records", &options,
+                                     &self->rows, &self->counts, error);
     if (!status && held_out != NULL) {
-        status = rows_read(base, pool, held_out, "held_out", &options, &self->held_out, &self->held_out_counts, error);
+        status = rows_read(base, pool, held_out, "held_out", &options, &self->held_out,
+                           &self->held_out_counts, error);
     }
     if (!status && held_out != NULL && self->held_out_counts.trained_tokens == 0) {
         status = temper_fail(error, TEMPER_INVALID, "held_out: every row was left out");
@@ -127,8 +131,9 @@ static temper_status run(void *parameters, const temper_host *host, temper_error
         status = base_open(host, pool, host->input(host, "model"), &base, error);
     }
     if (!status && options.lora_rank == 0 && lm_file_find(&base.files, "config.json") == NULL) {
-        status = temper_fail(error, TEMPER_UNSUPPORTED,
-                             "all weights of a GGUF model cannot be written: train an adapter (lora = { rank = 16 })");
+        status = temper_fail(
+            error, TEMPER_UNSUPPORTED,
+            "all weights of a GGUF model cannot be written: train an adapter (lora = { rank = 16 })");
     }
     if (!status) {
         status = read_rows(&self, host, &base, pool, options.rows, error);

@@ -19,12 +19,12 @@ static temper_status unknown_target(const lm_config *config, const char *name, t
             snprintf(known + used, sizeof known - used, "%s%s", used > 0 ? ", " : "", module);
         }
     }
-    return temper_fail(error, TEMPER_INVALID, "lora.targets: %s has no layer \"%s\"; it has %s", config->architecture,
-                       name, known);
+    return temper_fail(error, TEMPER_INVALID, "lora.targets: %s has no layer \"%s\"; it has %s",
+                       config->architecture, name, known);
 }
 
-static temper_status choose_targets(const lm_model *model, const temper_strings *names, lm_adapter_config *out,
-                                    temper_error *error) {
+static temper_status choose_targets(const lm_model *model, const temper_strings *names,
+                                    lm_adapter_config *out, temper_error *error) {
     for (size_t i = 0; i < names->count; i++) {
         bool found = false;
         for (int role = 0; role < LM_ROLE_COUNT; role++) {
@@ -43,10 +43,12 @@ static temper_status choose_targets(const lm_model *model, const temper_strings 
     return TEMPER_OK;
 }
 
-temper_status training_open(const temper_host *host, temper_pool *pool, const run_options *options, base_model *base,
-                            const size_t *units, size_t unit_count, training *out, temper_error *error) {
+temper_status training_open(const temper_host *host, temper_pool *pool, const run_options *options,
+                            base_model *base, const size_t *units, size_t unit_count, training *out,
+                            temper_error *error) {
     (void)pool;
-    *out = (training){.host = host, .options = options, .base = base, .units = units, .unit_count = unit_count};
+    *out =
+        (training){.host = host, .options = options, .base = base, .units = units, .unit_count = unit_count};
     if (unit_count == 0) {
         return temper_fail(error, TEMPER_INVALID, "every row was left out: there is nothing to train on");
     }
@@ -57,7 +59,8 @@ temper_status training_open(const temper_host *host, temper_pool *pool, const ru
                                            .rank_stabilised = options->lora_rslora};
         temper_status status = choose_targets(base->model, &options->lora_targets, &out->adapter, error);
         if (!status) {
-            status = lm_lora_attach(&base->context, base->model, &out->adapter, host->rng_key(host, "lora"), error);
+            status = lm_lora_attach(&base->context, base->model, &out->adapter, host->rng_key(host, "lora"),
+                                    error);
         }
         if (status) {
             return status;
@@ -65,7 +68,8 @@ temper_status training_open(const temper_host *host, temper_pool *pool, const ru
     }
     size_t per_epoch = (unit_count + options->batch - 1) / options->batch;
     if (options->steps == 0 && per_epoch > SIZE_MAX / options->epochs) {
-        return temper_fail(error, TEMPER_INVALID, "%zu epochs of %zu steps are too many", options->epochs, per_epoch);
+        return temper_fail(error, TEMPER_INVALID, "%zu epochs of %zu steps are too many", options->epochs,
+                           per_epoch);
     }
     out->steps = options->steps > 0 ? options->steps : options->epochs * per_epoch;
     return lm_trainer_new(&base->context, base->model, &options->train, &out->trainer, error);
@@ -76,8 +80,8 @@ void training_close(training *self) {
     self->trainer = NULL;
 }
 
-static temper_status one_step(training *self, size_t step, const size_t *units, size_t count, training_step *take,
-                              void *context, temper_error *error) {
+static temper_status one_step(training *self, size_t step, const size_t *units, size_t count,
+                              training_step *take, void *context, temper_error *error) {
     const run_options *options = self->options;
     temper_row row;
     double loss = 0, norm = 0;
@@ -87,7 +91,8 @@ static temper_status one_step(training *self, size_t step, const size_t *units, 
     temper_row_integer(&row, "step", step + 1);
     temper_status status = take(context, self->trainer, units, count, &loss, &row, error);
     if (!status && !isfinite(loss)) {
-        status = temper_fail(error, TEMPER_FAILED, "the loss is not finite: the learning rate is too high, or the model is broken");
+        status = temper_fail(error, TEMPER_FAILED,
+                             "the loss is not finite: the learning rate is too high, or the model is broken");
     }
     if (!status) {
         status = lm_trainer_apply(self->trainer, rate, &norm, error);
@@ -108,11 +113,13 @@ static temper_status one_step(training *self, size_t step, const size_t *units, 
     return status;
 }
 
-temper_status training_run(training *self, temper_pool *pool, training_step *step, void *context, temper_error *error) {
+temper_status training_run(training *self, temper_pool *pool, training_step *step, void *context,
+                           temper_error *error) {
     const temper_host *host = self->host;
     size_t batch = self->options->batch, per_epoch = (self->unit_count + batch - 1) / batch;
     size_t *order = temper_pool_take(pool, self->unit_count, sizeof *order);
-    size_t *chosen = temper_pool_take(pool, batch < self->unit_count ? batch : self->unit_count, sizeof *chosen);
+    size_t *chosen =
+        temper_pool_take(pool, batch < self->unit_count ? batch : self->unit_count, sizeof *chosen);
     uint64_t key = host->rng_key(host, "shuffle");
     if (order == NULL || chosen == NULL) {
         return temper_no_memory(error);
