@@ -200,9 +200,16 @@ temper_status tm_json_parse(temper_arena *arena, const char *text, size_t length
         return temper_fail(error, TEMPER_INVALID, "JSON line %d, column %d: %s", problem.line, problem.column,
                            problem.text);
     }
-    *out = convert(&w, tree);
+    *out = convert(&w, tree); /* NULL on failure */
     if (*out == NULL) {
         status = temper_fail(error, TEMPER_NO_MEMORY, "out of memory reading JSON of %zu bytes", length);
+    } else {
+        skip_space(&w);
+        if (w.at != w.end) { /* jansson takes a zero byte after the value for the end of the text */
+            *out = NULL;
+            status = temper_fail(error, TEMPER_INVALID, "JSON is followed by something at byte %zu",
+                                 (size_t)(w.at - text));
+        }
     }
     json_decref(tree);
     return status;

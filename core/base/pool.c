@@ -63,6 +63,7 @@ static void work_on(tm_pool *pool, uint32_t worker) {
     tm_pool_body *body = pool->body;
     void *context = pool->context;
     while ((index = atomic_fetch_add_explicit(&pool->next, 1, memory_order_relaxed)) < count) {
+        tm_fpenv_reset(); /* whatever the index before left behind, on whichever thread it ran */
         body(context, index, worker);
     }
 }
@@ -104,7 +105,6 @@ static void *worker_main(void *argument) {
             continue;
         }
         last = JOB(word);
-        tm_fpenv_reset();
         work_on(pool, start->index);
         word = atomic_fetch_sub(&pool->word, 1) - 1; /* before the look, as above */
         if ((word & INSIDE) == 0 && atomic_load(&pool->caller_waiting)) {
@@ -192,15 +192,13 @@ void tm_pool_run(tm_pool *pool, uint64_t count, tm_pool_body *body, void *contex
     uint64_t index, job;
     if (inside || pool->workers == 1 || count <= 1) {
         uint32_t worker = inside ? current_worker : 0;
-        if (!inside) {
-            tm_fpenv_reset();
-        }
         for (index = 0; index < count; index++) {
+            tm_fpenv_reset();
             body(context, index, worker);
         }
+        tm_fpenv_reset();
         return;
     }
-    tm_fpenv_reset();
     pool->count = count;
     pool->body = body;
     pool->context = context;
@@ -222,6 +220,7 @@ void tm_pool_run(tm_pool *pool, uint64_t count, tm_pool_body *body, void *contex
         current_worker = outer_worker;
     }
     finish(pool);
+    tm_fpenv_reset();
 }
 
 void tm_pool_free(tm_pool *pool) {

@@ -1,5 +1,5 @@
-/* pool.h: worker threads for parallel_for. Each index runs exactly once, on some thread; the caller works too. A new
- * thread starts with the default floating-point environment (tm_fpenv_check restores and reports). */
+/* pool.h: worker threads for parallel_for. Each index runs exactly once, on some thread; the caller works too. Each
+ * index starts in the default floating-point environment, whatever another one or a library left behind. */
 #ifndef TM_POOL_H
 #define TM_POOL_H
 
