@@ -15,6 +15,8 @@ typedef struct arena_chunk {
     size_t padding; /* keeps what follows aligned */
 } arena_chunk;
 
+#define LARGEST ((size_t)1 << 39) /* nobody means more; and no sum below can overflow */
+
 struct temper_arena {
     char *cursor;
     size_t left;
@@ -40,7 +42,7 @@ void *tm_arena_allocate(temper_arena *arena, size_t bytes) {
     arena_chunk *chunk;
     void *result;
     size_t size;
-    if (bytes > SIZE_MAX / 2) {
+    if (bytes > LARGEST) {
         return NULL;
     }
     bytes = (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;

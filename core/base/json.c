@@ -167,10 +167,9 @@ temper_json *tm_json_new_null(temper_arena *arena) {
 }
 
 temper_json *tm_json_copy_object(temper_arena *arena, const temper_json *object) {
-    temper_json *copy;
-    if (!is_kind(object, TEMPER_JSON_OBJECT) || (copy = tm_json_object(arena)) == NULL ||
-        object->length == 0) {
-        return is_kind(object, TEMPER_JSON_OBJECT) ? copy : NULL;
+    temper_json *copy = is_kind(object, TEMPER_JSON_OBJECT) ? tm_json_object(arena) : NULL;
+    if (copy == NULL || object->length == 0) {
+        return copy;
     }
     copy->members = tm_arena_allocate(arena, (object->length + 2) * sizeof *copy->members);
     if (copy->members == NULL) {
