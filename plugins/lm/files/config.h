@@ -77,6 +77,10 @@ temper_status lm_checkpoint_read(const lm_checkpoint *self, lm_role role, size_t
                                  temper_error *error);
 void lm_checkpoint_close(lm_checkpoint *self);
 
+/* The ids that end a generation: generation_config.json's and config.json's eos_token_id, each a number or a list, or
+ * a GGUF's eos, eot and eom. At most `room` go to `ids`, each once; all are below `vocabulary`. Returns how many. */
+size_t lm_end_tokens(const lm_file_set *files, size_t vocabulary, int32_t *ids, size_t room);
+
 /* A PEFT LoRA adapter: adapter_config.json + adapter_model.safetensors. */
 typedef struct lm_adapter_config {
     size_t rank;

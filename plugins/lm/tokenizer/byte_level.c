@@ -124,6 +124,11 @@ static bool merge_all(const lm_tokenizer *self, struct scratch *room, size_t cou
     return true;
 }
 
+static temper_status no_byte(char byte, uint32_t offset, temper_error *error) {
+    return temper_fail(error, TEMPER_INVALID, "the vocabulary has no token for the byte 0x%02X at offset %lu",
+                       (unsigned char)byte, (unsigned long)offset);
+}
+
 static temper_status encode_word(const lm_tokenizer *self, struct scratch *room, const char *word,
                                  size_t length, uint32_t base, lm_tokens *out, size_t *capacity,
                                  temper_error *error) {
@@ -144,9 +149,7 @@ static temper_status encode_word(const lm_tokenizer *self, struct scratch *room,
     for (uint32_t i = 0; i < length; i++) {
         int32_t id = self->byte_ids[(unsigned char)word[i]];
         if (id < 0) {
-            return temper_fail(error, TEMPER_INVALID,
-                               "the vocabulary has no token for the byte 0x%02X at offset %lu",
-                               (unsigned char)word[i], (unsigned long)base + i);
+            return no_byte(word[i], base + i, error);
         }
         room->symbols[i] = (struct symbol){id, 1, i == 0 ? END : i - 1, i + 1 == length ? END : i + 1};
     }
@@ -166,11 +169,26 @@ static temper_status encode_word(const lm_tokenizer *self, struct scratch *room,
     return TEMPER_OK;
 }
 
+/* A vocabulary without merges: every byte is a token. */
+static temper_status encode_bytes(const lm_tokenizer *self, const char *text, size_t length, uint32_t base,
+                                  lm_tokens *out, size_t *capacity, temper_error *error) {
+    temper_status status = TEMPER_OK;
+    for (uint32_t i = 0; i < length && !status; i++) {
+        int32_t id = self->byte_ids[(unsigned char)text[i]];
+        status = id < 0 ? no_byte(text[i], base + i, error)
+                        : lm_tokens_push(out, capacity, (lm_token){id, base + i, base + i + 1}, error);
+    }
+    return status;
+}
+
 temper_status lm_encode_byte_level(const lm_tokenizer *self, const char *text, size_t length, uint32_t base,
                                    lm_tokens *out, size_t *capacity, temper_error *error) {
     struct scratch room = {0};
     temper_status status = TEMPER_OK;
     size_t segment = 0;
+    if (self->merges.used == 0 && !self->whole_words) {
+        return encode_bytes(self, text, length, base, out, capacity, error);
+    }
     for (size_t at = 0; at < length && !status;) {
         size_t end = lm_split_next(self->split, text, length, at, &segment);
         status = encode_word(self, &room, text + at, end - at, base + (uint32_t)at, out, capacity, error);

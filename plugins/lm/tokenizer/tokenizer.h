@@ -24,6 +24,12 @@ bool lm_tokenizer_adds_bos(const lm_tokenizer *self); /* is BOS put before raw t
 /* Id of an added/special token by its text, -1 when there is none. */
 int32_t lm_tokenizer_special(const lm_tokenizer *self, const char *text, size_t length);
 
+/* A tokenizer.json for the byte vocabulary: ids 0 to 255 are the bytes, 256 and on the special tokens as given. Read
+ * by this library and by Hugging Face tokenizers; malloc'ed, NULL when memory fails or a text is not UTF-8. */
+char *lm_tokenizer_write_bytes(const char *const *specials, size_t count);
+/* A tokenizer_config.json that names bos and eos (either may be NULL) and holds a chat template (or NULL). */
+char *lm_tokenizer_config_write(const char *bos, const char *eos, const char *chat_template, size_t context);
+
 /* One token of an encoding: which bytes of the text it covers. */
 typedef struct lm_token {
     int32_t id;

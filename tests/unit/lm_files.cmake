@@ -1,0 +1,3 @@
+# The lm rooms files, tokenizer and template.
+temper_test(files test_files.c LINK lm-files)
+temper_test(tokenizer test_tokenizer.c LINK lm-tokenizer lm-template)
