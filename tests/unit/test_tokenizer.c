@@ -16,7 +16,8 @@ static lm_tokenizer *open_set(const memory_files *files) {
     return tokenizer;
 }
 
-static lm_tokens encode(const lm_tokenizer *tokenizer, const char *text, size_t length, const uint8_t *allowed) {
+static lm_tokens encode(const lm_tokenizer *tokenizer, const char *text, size_t length,
+                        const uint8_t *allowed) {
     temper_error error = TEMPER_ERROR_INIT;
     lm_tokens tokens;
     if (lm_tokenizer_encode(tokenizer, text, length, allowed, &tokens, &error)) {
@@ -25,8 +26,8 @@ static lm_tokens encode(const lm_tokenizer *tokenizer, const char *text, size_t 
     return tokens;
 }
 
-static void check_ids(const lm_tokenizer *tokenizer, const char *text, const uint8_t *allowed, const int32_t *ids,
-                      size_t count) {
+static void check_ids(const lm_tokenizer *tokenizer, const char *text, const uint8_t *allowed,
+                      const int32_t *ids, size_t count) {
     lm_tokens tokens = encode(tokenizer, text, strlen(text), allowed);
     assert_int_equal(tokens.count, count);
     for (size_t i = 0; i < count; i++) {
@@ -50,8 +51,8 @@ static void check_round_trip(const lm_tokenizer *tokenizer, const char *text, si
         at += size;
     }
     assert_int_equal(at, length);
-    assert_int_equal(lm_tokenizer_decode(tokenizer, ids, tokens.count, false, true, &back, &back_length, NULL),
-                     TEMPER_OK);
+    assert_int_equal(
+        lm_tokenizer_decode(tokenizer, ids, tokens.count, false, true, &back, &back_length, NULL), TEMPER_OK);
     assert_int_equal(back_length, length);
     assert_memory_equal(back, text, length);
     free(back);
@@ -74,8 +75,17 @@ static void check_any_bytes(const lm_tokenizer *tokenizer) {
 
 /* h=88 in GPT-2's order of symbols after the 17 specials: '!' is 17, so 'h' is 17 + 'h' - '!'. */
 static void test_smollm(void **state) {
-    enum { FIRST = 17, H = FIRST + 'h' - '!', E = FIRST + 'e' - '!', O = FIRST + 'o' - '!', SPACE = FIRST + 188 + 32,
-           HE = 273, LL, HELL, SPACE_W };
+    enum {
+        FIRST = 17,
+        H = FIRST + 'h' - '!',
+        E = FIRST + 'e' - '!',
+        O = FIRST + 'o' - '!',
+        SPACE = FIRST + 188 + 32,
+        HE = 273,
+        LL,
+        HELL,
+        SPACE_W
+    };
     memory_files files = {0};
     (void)state;
     smollm_make(&files);
@@ -121,10 +131,12 @@ static void test_smollm_template(void **state) {
     assert_int_equal(lm_template_find(&files.set, &source, &length, &error), TEMPER_OK);
     assert_int_equal(lm_template_compile(source, length, &template, &error), TEMPER_OK);
     assert_true(lm_template_mentions_system(template));
-    assert_int_equal(lm_template_render(template, messages, 2, true, NULL, NULL, &rendering, &error), TEMPER_OK);
-    assert_string_equal(rendering.text, "<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by "
-                                        "Hugging Face<|im_end|>\n<|im_start|>user\nHi <|im_end|><|im_end|>\n"
-                                        "<|im_start|>assistant\nYo<|im_end|>\n<|im_start|>assistant\n");
+    assert_int_equal(lm_template_render(template, messages, 2, true, NULL, NULL, &rendering, &error),
+                     TEMPER_OK);
+    assert_string_equal(rendering.text,
+                        "<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by "
+                        "Hugging Face<|im_end|>\n<|im_start|>user\nHi <|im_end|><|im_end|>\n"
+                        "<|im_start|>assistant\nYo<|im_end|>\n<|im_start|>assistant\n");
     uint8_t *allowed = malloc(rendering.length);
     unsigned ends = 0, starts = 0;
     for (size_t i = 0; i < rendering.length; i++) {
@@ -224,9 +236,11 @@ static void test_refusals(void **state) {
     refuse(NULL, "decoder", "{\"type\": \"WordPiece\"}", "WordPiece");
     refuse(NULL, "pre_tokenizer", "{\"type\": \"Metaspace\"}", "Metaspace");
     refuse(NULL, "pre_tokenizer", "null", "pre_tokenizer");
-    refuse(NULL, "pre_tokenizer", "{\"type\": \"ByteLevel\", \"add_prefix_space\": true}", "add_prefix_space");
-    refuse(NULL, "pre_tokenizer", "{\"type\": \"Sequence\", \"pretokenizers\": [{\"type\": \"Split\"}, {\"type\": "
-                                  "\"ByteLevel\"}]}",
+    refuse(NULL, "pre_tokenizer", "{\"type\": \"ByteLevel\", \"add_prefix_space\": true}",
+           "add_prefix_space");
+    refuse(NULL, "pre_tokenizer",
+           "{\"type\": \"Sequence\", \"pretokenizers\": [{\"type\": \"Split\"}, {\"type\": "
+           "\"ByteLevel\"}]}",
            "Split");
     refuse(NULL, "post_processor", "{\"type\": \"BertProcessing\"}", "BertProcessing");
     refuse(NULL, "added_tokens", "[{\"id\": 0, \"content\": \"<mask>\", \"lstrip\": true}]", "lstrip");
@@ -239,7 +253,8 @@ static void test_added_tokens(void **state) {
     json_t *root = smollm_tokenizer(), *added = json_object_get(root, "added_tokens");
     (void)state;
     json_array_append_new(added, json_pack("{s:i, s:s, s:b}", "id", 300, "content", "<tool", "special", 0));
-    json_array_append_new(added, json_pack("{s:i, s:s, s:b}", "id", 301, "content", "<tool_call>", "special", 0));
+    json_array_append_new(added,
+                          json_pack("{s:i, s:s, s:b}", "id", 301, "content", "<tool_call>", "special", 0));
     memory_put_json(&files, "tokenizer.json", root);
     lm_tokenizer *tokenizer = open_set(&files);
     assert_int_equal(lm_tokenizer_size(tokenizer), 302);
@@ -260,14 +275,16 @@ static void test_bos_by_post_processor(void **state) {
     memory_files files = {0};
     json_t *root = smollm_tokenizer();
     (void)state;
-    json_object_set_new(root, "post_processor",
-                        json_loads("{\"type\": \"TemplateProcessing\", \"single\": [{\"SpecialToken\": {\"id\": "
-                                   "\"<|im_start|>\", \"type_id\": 0}}, {\"Sequence\": {\"id\": \"A\", \"type_id\": "
-                                   "0}}], \"pair\": [], \"special_tokens\": {}}",
-                                   0, NULL));
+    json_object_set_new(
+        root, "post_processor",
+        json_loads("{\"type\": \"TemplateProcessing\", \"single\": [{\"SpecialToken\": {\"id\": "
+                   "\"<|im_start|>\", \"type_id\": 0}}, {\"Sequence\": {\"id\": \"A\", \"type_id\": "
+                   "0}}], \"pair\": [], \"special_tokens\": {}}",
+                   0, NULL));
     memory_put_json(&files, "tokenizer.json", root);
-    memory_put_text(&files, "tokenizer_config.json",
-                    "{\"bos_token\": \"<|im_start|>\", \"model_max_length\": 1000000000000000019884624838656}");
+    memory_put_text(
+        &files, "tokenizer_config.json",
+        "{\"bos_token\": \"<|im_start|>\", \"model_max_length\": 1000000000000000019884624838656}");
     lm_tokenizer *tokenizer = open_set(&files);
     assert_true(lm_tokenizer_adds_bos(tokenizer));
     assert_int_equal(lm_tokenizer_bos(tokenizer), 1);
@@ -320,9 +337,9 @@ static void test_long_words(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_smollm),        cmocka_unit_test(test_smollm_template),
+        cmocka_unit_test(test_smollm),          cmocka_unit_test(test_smollm_template),
         cmocka_unit_test(test_byte_vocabulary), cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_added_tokens),  cmocka_unit_test(test_bos_by_post_processor),
+        cmocka_unit_test(test_added_tokens),    cmocka_unit_test(test_bos_by_post_processor),
         cmocka_unit_test(test_long_words),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
