@@ -27,12 +27,12 @@ static const char *pick(grammar_dice *dice, const char *const *items) {
 }
 
 /* Words that keep their value while question and answer are made, so that the answer is about what was asked. */
-typedef struct scene {
+typedef struct grammar_scene {
     const words_topic *topic;
     const char *feeling, *task, *when, *person, *animal, *name, *name2;
-} scene;
+} grammar_scene;
 
-static void set_scene(grammar_dice *dice, scene *scene) {
+static void set_scene(grammar_dice *dice, grammar_scene *scene) {
     scene->topic = &words_topics[grammar_roll(dice, TOPICS)];
     scene->feeling = pick(dice, words_feeling);
     scene->task = pick(dice, words_task);
@@ -45,7 +45,7 @@ static void set_scene(grammar_dice *dice, scene *scene) {
     } while (scene->name2 == scene->name);
 }
 
-static const char *fixed_word(const scene *scene, const char *slot) {
+static const char *fixed_word(const grammar_scene *scene, const char *slot) {
     const struct {
         const char *slot, *word;
     } fixed[] = {
@@ -64,7 +64,7 @@ static const char *fixed_word(const scene *scene, const char *slot) {
     return NULL;
 }
 
-static const char *slot_word(grammar_dice *dice, const scene *scene, const char *slot) {
+static const char *slot_word(grammar_dice *dice, const grammar_scene *scene, const char *slot) {
     const char *word = fixed_word(scene, slot);
     for (size_t i = 0; word == NULL && i < POOLS; i++) {
         if (strcmp(slot, words_pools[i].name) == 0) {
@@ -85,7 +85,7 @@ static const char *turned(const char *word, char *room, size_t size) {
 
 /* Appends the pattern with its slots filled. Patterns are part of this program: a slot without a pool is a bug, and the
  * test that expands every pattern finds it as a "?" in the text. */
-static void expand(grammar_dice *dice, const scene *scene, const char *pattern, int answering, char *out,
+static void expand(grammar_dice *dice, const grammar_scene *scene, const char *pattern, int answering, char *out,
                    size_t size) {
     size_t length = strlen(out);
     char slot[16], room[64];
@@ -125,7 +125,7 @@ const char *grammar_trait(size_t manner, size_t trait) {
 
 /* A chat's answer: the manner's way with this intent, then, for a character, a tail of one of the traits it was given:
  * so each trait can be seen in the text. */
-static void make_chat(grammar_dice *dice, const scene *scene, size_t manner, const size_t *traits,
+static void make_chat(grammar_dice *dice, const grammar_scene *scene, size_t manner, const size_t *traits,
                       size_t count, grammar_turn *turn) {
     const words_manner *way = &words_manners[manner];
     size_t intent = grammar_roll(dice, INTENTS);
@@ -139,7 +139,7 @@ static void make_chat(grammar_dice *dice, const scene *scene, size_t manner, con
     }
 }
 
-static void make_story(grammar_dice *dice, const scene *scene, grammar_turn *turn) {
+static void make_story(grammar_dice *dice, const grammar_scene *scene, grammar_turn *turn) {
     expand(dice, scene, pick(dice, words_story_questions), 0, turn->question, sizeof turn->question);
     expand(dice, scene, pick(dice, words_stories), 0, turn->answer, sizeof turn->answer);
 }
@@ -154,7 +154,7 @@ static const char *const homes[][2] = {{"fox", "a den"},  {"bear", "a cave"},   
                                        {"bee", "a hive"}, {"fish", "the water"}, {"horse", "a stable"},
                                        {"hen", "a coop"}, {"dog", "a kennel"}};
 
-static void make_fact(grammar_dice *dice, const scene *scene, grammar_turn *turn) {
+static void make_fact(grammar_dice *dice, const grammar_scene *scene, grammar_turn *turn) {
     char *question = turn->question, *answer = turn->answer;
     size_t a = grammar_roll(dice, 7), b = grammar_roll(dice, 6);
     const char *const *pair = opposites[grammar_roll(dice, sizeof opposites / sizeof *opposites)];
@@ -185,7 +185,7 @@ static void make_fact(grammar_dice *dice, const scene *scene, grammar_turn *turn
 
 void grammar_make_turn(grammar_dice *dice, grammar_kind kind, size_t manner, const size_t *traits,
                        size_t count, grammar_turn *turn) {
-    scene scene;
+    grammar_scene scene;
     turn->question[0] = turn->answer[0] = 0;
     set_scene(dice, &scene);
     switch (kind) {
