@@ -1,0 +1,266 @@
+/* test_stage_filter.c: every stage of the filter plugin, through the built plugin and the fake host. */
+#include "fake_host.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+typedef struct fixture {
+    fake_host *host;
+    const temper_stage *stage;
+} fixture;
+
+static fixture open_stage(const char *name) {
+    fixture f = {fake_host_new(), fake_host_stage(FILTER_PLUGIN, name)};
+    return f;
+}
+
+static void run_ok(fixture *f, const char *parameters) {
+    temper_error error = TEMPER_ERROR_INIT;
+    temper_status status = fake_host_run(f->host, f->stage, parameters, &error);
+    if (status) {
+        fail_msg("%s", error.message);
+    }
+    assert_int_equal(fake_host_blocks(f->host), 0);
+}
+
+static void run_fails(fixture *f, const char *parameters, const char *words) {
+    temper_error error = TEMPER_ERROR_INIT;
+    assert_int_equal(fake_host_run(f->host, f->stage, parameters, &error), TEMPER_INVALID);
+    if (strstr(error.message, words) == NULL) {
+        fail_msg("\"%s\" does not say \"%s\"", error.message, words);
+    }
+    assert_int_equal(fake_host_blocks(f->host), 0);
+}
+
+/* Every dropped record is on file whole, with its number. */
+static void assert_dropped(fixture *f, size_t index, const char *rule, double number, const char *evidence) {
+    const temper_json *record = fake_host_record(f->host, "dropped", index);
+    (void)record;
+    assert_string_equal(fake_host_string(f->host, "dropped", index, "rule"), rule);
+    assert_true(fake_host_number(f->host, "dropped", index, "number") == number);
+    if (strstr(fake_host_string(f->host, "dropped", index, "evidence"), evidence) == NULL) {
+        fail_msg("evidence \"%s\" lacks \"%s\"", fake_host_string(f->host, "dropped", index, "evidence"),
+                 evidence);
+    }
+}
+
+static const char phrase_list[] = "# what assistants say\n"
+                                  "as an AI\n"
+                                  "\n"
+                                  "  I cannot  \n"
+                                  "\\#blessed\n"
+                                  "C++\n";
+
+static void phrases_by_words_and_case(void **state) {
+    fixture f = open_stage("phrases");
+    (void)state;
+    fake_host_text(f.host, "phrases", phrase_list);
+    fake_host_records(
+        f.host, "records",
+        "{\"text\":\"Speaking AS AN\\n ai, I do.\"}\n"      /* 1 dropped: case, white space */
+        "{\"text\":\"It was an aim.\"}\n"                   /* 2 kept: no border */
+        "{\"text\":\"I cannot\"}\n"                         /* 3 dropped: the whole text */
+        "{\"text\":\"so #blessed\"}\n"                      /* 4 dropped */
+        "{\"text\":\"C++11 is C\"}\n"                       /* 5 dropped: + is no word */
+        "{\"text\":\"ABC++\"}\n"                            /* 6 kept */
+        "{\"text\":\"I cannot\\u00e9 has an aim\"}\n"       /* 7 kept: the letter behind has an accent */
+        "{\"prompt\":\"as an ai\",\"response\":\"no\"}\n"); /* 8 dropped: any field */
+    run_ok(&f, "{}");
+    assert_int_equal(fake_host_count(f.host, "kept"), 3);
+    assert_int_equal(fake_host_count(f.host, "dropped"), 5);
+    assert_dropped(&f, 0, "phrase", 1, "byte 9: \"AS AN\n ai\" (line 2 of the list)");
+    assert_dropped(&f, 1, "phrase", 3, "line 4");
+    assert_dropped(&f, 2, "phrase", 4, "#blessed");
+    assert_dropped(&f, 3, "phrase", 5, "C++");
+    assert_dropped(&f, 4, "phrase", 8, "prompt");
+    assert_true(fake_host_number(f.host, "metrics", 0, "dropped_phrase") == 5);
+    assert_true(fake_host_number(f.host, "metrics", 0, "records") == 8);
+    run_ok(&f, "{\"fields\":[\"response\",\"text\"],\"ignore_case\":false}");
+    assert_int_equal(fake_host_count(f.host, "dropped"), 3);
+    run_ok(&f, "{\"whole_words\":false}");
+    assert_int_equal(fake_host_count(f.host, "dropped"), 8);
+    fake_host_free(f.host);
+}
+
+static void phrases_in_conversations(void **state) {
+    fixture f = open_stage("phrases");
+    (void)state;
+    fake_host_text(f.host, "phrases", phrase_list);
+    fake_host_records(
+        f.host, "records",
+        "{\"messages\":[{\"role\":\"user\",\"content\":\"as an AI?\"},{\"role\":\"assistant\",\"content\":"
+        "\"No.\"}]}\n"
+        "{\"messages\":[{\"role\":\"user\",\"content\":\"hm\"},{\"role\":\"assistant\",\"content\":"
+        "\"I cannot.\"}]}\n");
+    run_ok(&f, "{}");
+    assert_int_equal(fake_host_count(f.host, "dropped"), 2);
+    run_ok(&f, "{\"roles\":[\"assistant\"]}");
+    assert_int_equal(fake_host_count(f.host, "dropped"), 1);
+    assert_dropped(&f, 0, "phrase", 2, "messages[1] (assistant)");
+    fake_host_free(f.host);
+}
+
+static void phrases_refuse_what_they_cannot_judge(void **state) {
+    fixture f = open_stage("phrases");
+    (void)state;
+    fake_host_text(f.host, "phrases", phrase_list);
+    fake_host_records(f.host, "records", "{\"text\":\"fine\"}\n{\"tekst\":\"I cannot\"}\n");
+    run_fails(&f, "{}", "record 2: it has none of the fields");
+    fake_host_text(f.host, "phrases", "# only a comment\n");
+    run_fails(&f, "{}", "no phrases");
+    fake_host_text(f.host, "phrases", phrase_list);
+    fake_host_records(f.host, "records", "{\"text\":\n");
+    run_fails(&f, "{}", "line 1");
+    fake_host_free(f.host);
+}
+
+static void duplicates_keep_the_first(void **state) {
+    fixture f = open_stage("duplicates");
+    (void)state;
+    fake_host_records(
+        f.host, "records",
+        "{\"a\":1,\"b\":\"x\"}\n{\"b\":\"x\",\"a\":1}\n{\"a\":1.0,\"b\":\"x\"}\n{\"a\":2,\"b\":\"x\"}\n");
+    run_ok(&f, "{}");
+    assert_int_equal(fake_host_count(f.host, "kept"), 3); /* 1 and 1.0 keep their text */
+    assert_dropped(&f, 0, "duplicate", 2, "equal to record 1");
+    run_ok(&f, "{\"keys\":[\"b\"]}");
+    assert_int_equal(fake_host_count(f.host, "kept"), 1);
+    assert_dropped(&f, 2, "duplicate", 4, "equal to record 1");
+    run_fails(&f, "{\"keys\":[\"c\"]}", "record 1: it has no \"c\"");
+    fake_host_free(f.host);
+}
+
+static void duplicates_of_many(void **state) {
+    fixture f = open_stage("duplicates");
+    char *lines = malloc(200000 * 24), *end = lines;
+    int i;
+    (void)state;
+    for (i = 0; i < 200000; i++) { /* 50 000 different ones: the table grows */
+        end += sprintf(end, "{\"n\":%d}\n", i * 7919 % 50000);
+    }
+    fake_host_records(f.host, "records", lines);
+    run_ok(&f, "{}");
+    assert_int_equal(fake_host_count(f.host, "kept"), 50000);
+    assert_int_equal(fake_host_count(f.host, "dropped"), 150000);
+    free(lines);
+    fake_host_free(f.host);
+}
+
+static void length_counts_characters_and_words(void **state) {
+    fixture f = open_stage("length");
+    (void)state;
+    fake_host_records(
+        f.host, "records",
+        "{\"text\":\"\\u00e9\\u00e9\\u00e9\"}\n{\"text\":\"don't you dare\"}\n{\"text\":\"\"}\n");
+    run_ok(&f, "{\"maximum\":3}");
+    assert_int_equal(fake_host_count(f.host, "kept"), 1);
+    assert_dropped(&f, 0, "too_long", 2, "14 characters, maximum 3");
+    assert_dropped(&f, 1, "too_short", 3, "0 characters, minimum 1");
+    run_ok(&f, "{\"unit\":\"words\",\"minimum\":3}");
+    assert_int_equal(fake_host_count(f.host, "kept"), 1);
+    run_fails(&f, "{\"minimum\":5,\"maximum\":4}", "below minimum");
+    fake_host_free(f.host);
+}
+
+static const char
+    pair_records
+        [] =
+            "{\"prompt\":\"p\",\"chosen\":\"Well said.\",\"rejected\":\"Hardly so.\"}\n"     /* 1 kept */
+            "{\"prompt\":\"p\",\"chosen\":\"  \",\"rejected\":\"Hardly so.\"}\n"             /* 2 empty */
+            "{\"prompt\":\"p\",\"chosen\":\"Same.\",\"rejected\":\" Same. \"}\n"             /* 3 equal */
+            "{\"prompt\":\"p\",\"chosen\":\"Well said.\",\"rejected\":\"Hardly because\"}\n" /* 4 unfinished */
+            "{\"prompt\":\"p\",\"chosen\":\"Well said.\",\"chosen_finish\":\"length\",\"rejected\":\"Hardly "
+            "so.\"}\n"                                                                           /* 5 cut */
+            "{\"prompt\":\"p\",\"chosen\":\"No.\",\"rejected\":\"Hardly so, and on and on.\"}\n" /* 6 ratio */
+            "{\"prompt\":\"p\",\"chosen\":\"I\\u2019m not as an AI.\",\"rejected\":\"Hardly so, I "
+            "cannot.\"}\n" /* 7 phrase */
+            "{\"prompt\":\"p\",\"chosen\":\"Well \\u201csaid.\\u201d\",\"rejected\":\"I cannot "
+            "\\ud83d\\ude42\"}\n" /* 8 kept */
+            "{\"prompt\":\"p\",\"chosen\":[{\"role\":\"assistant\",\"content\":\"Well "
+            "said.\"}],\"rejected\":[{\"role\":"
+            "\"assistant\",\"content\":\"Hardly so\"}]}\n"; /* 9 unfinished, in conversational form */
+
+static void pairs_by_every_rule(void **state) {
+    fixture f = open_stage("pairs");
+    (void)state;
+    fake_host_records(f.host, "pairs", pair_records);
+    fake_host_text(f.host, "phrases", phrase_list);
+    run_ok(&f, "{}");
+    assert_int_equal(fake_host_count(f.host, "kept"), 2);
+    assert_dropped(&f, 0, "empty", 2, "chosen is empty");
+    assert_dropped(&f, 1, "equal", 3, "");
+    assert_dropped(&f, 2, "unfinished", 4, "rejected ends \"Hardly because\"");
+    assert_dropped(&f, 3, "unfinished", 5, "chosen was cut");
+    assert_dropped(&f, 4, "length_ratio", 6, "chosen has 3 characters, rejected 25");
+    assert_dropped(&f, 5, "phrase", 7, "chosen, byte 10: \"as an AI\"");
+    assert_dropped(&f, 6, "unfinished", 9, "Hardly so");
+    assert_true(fake_host_number(f.host, "metrics", 0, "dropped_unfinished") == 3);
+    assert_true(fake_host_number(f.host, "metrics", 0, "kept") == 2);
+    run_ok(&f, "{\"phrases_in\":\"both\",\"finished\":false,\"length_ratio\":0}");
+    assert_int_equal(fake_host_count(f.host, "dropped"), 4); /* 2, 3, 7, 8 */
+    run_fails(&f, "{\"length_ratio\":0.5}", "would drop every pair");
+    fake_host_free(f.host);
+}
+
+static void pairs_name_a_broken_record(void **state) {
+    fixture f = open_stage("pairs");
+    (void)state;
+    fake_host_records(f.host, "pairs", "{\"prompt\":\"p\",\"chosen\":\"A.\"}\n");
+    run_fails(&f, "{}", "record 1: \"rejected\" must be a string");
+    fake_host_free(f.host);
+}
+
+static void every_stage_stands_refusals_and_order(void **state) {
+    static const char *const names[] = {"phrases", "duplicates", "length"};
+    size_t i;
+    (void)state;
+    for (i = 0; i < 3; i++) {
+        fixture f = open_stage(names[i]);
+        if (i == 0) {
+            fake_host_text(f.host, "phrases", phrase_list);
+        }
+        fake_host_records(f.host, "records",
+                          "{\"text\":\"as an AI\"}\n{\"text\":\"fine\"}\n{\"text\":\"fine\"}\n");
+        fake_host_try_allocations(f.host, f.stage, "{}");
+        fake_host_try_backwards(f.host, f.stage, "{}");
+        fake_host_free(f.host);
+    }
+    {
+        fixture f = open_stage("pairs");
+        fake_host_records(f.host, "pairs", pair_records);
+        fake_host_text(f.host, "phrases", phrase_list);
+        fake_host_try_allocations(f.host, f.stage, "{}");
+        fake_host_try_backwards(f.host, f.stage, "{}");
+        fake_host_free(f.host);
+    }
+}
+
+static void a_stage_stops_when_told(void **state) {
+    fixture f = open_stage("length");
+    temper_error error = TEMPER_ERROR_INIT;
+    (void)state;
+    fake_host_records(f.host, "records", "{\"text\":\"x\"}\n");
+    fake_host_cancel(f.host);
+    assert_int_equal(fake_host_run(f.host, f.stage, "{}", &error), TEMPER_CANCELLED);
+    fake_host_free(f.host);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(phrases_by_words_and_case),
+        cmocka_unit_test(phrases_in_conversations),
+        cmocka_unit_test(phrases_refuse_what_they_cannot_judge),
+        cmocka_unit_test(duplicates_keep_the_first),
+        cmocka_unit_test(duplicates_of_many),
+        cmocka_unit_test(length_counts_characters_and_words),
+        cmocka_unit_test(pairs_by_every_rule),
+        cmocka_unit_test(pairs_name_a_broken_record),
+        cmocka_unit_test(every_stage_stands_refusals_and_order),
+        cmocka_unit_test(a_stage_stops_when_told),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
