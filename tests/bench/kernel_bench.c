@@ -74,7 +74,7 @@ static void bench_product(const lm_kernels *set, const lm_product *product, size
     void *packed = aligned_alloc(64, (bytes + 63) / 64 * 64);
     void *scratch = aligned_alloc(64, (product->scratch_bytes(k) + 63) / 64 * 64);
     double start, elapsed, packing;
-    size_t rounds = 0;
+    size_t rounds = 0, batch = 1 + 10000000 / (m * n * k + 1); /* reading the clock takes time, too */
     if (packed == NULL || scratch == NULL) {
         exit(1);
     }
@@ -83,8 +83,10 @@ static void bench_product(const lm_kernels *set, const lm_product *product, size
     }
     packing = elapsed / (double)rounds;
     rounds = 0;
-    for (start = now(); (elapsed = now() - start) < seconds; rounds++) {
-        product->multiply(m, n, k, a, a_transposed ? m : k, a_transposed, packed, c, n, false, scratch);
+    for (start = now(); (elapsed = now() - start) < seconds; rounds += batch) {
+        for (size_t i = 0; i < batch; i++) {
+            product->multiply(m, n, k, a, a_transposed ? m : k, a_transposed, packed, c, n, false, scratch);
+        }
     }
     elapsed /= (double)rounds;
     printf("%-12s %-6s %5zu x %5zu x %5zu%s %8.1f GFLOP/s  %8.2f us  packing B %.2f us", set->name,
@@ -109,17 +111,19 @@ static void bench_rows(const lm_kernels *set, double seconds) {
     for (int kind = 0; kind < KINDS; kind++) {
         double start, elapsed;
         size_t rounds = 0;
-        for (start = now(); (elapsed = now() - start) < seconds / 4; rounds++) {
-            switch (kind) {
-            case 0: set->exp(y, x, N); break;
-            case 1: set->log(y, x, N); break;
-            case 2: set->tanh(y, x, N); break;
-            case 3: set->rms_norm(y, &one, x, z, 1e-5f, N); break;
-            case 4: set->swiglu(y, x, z, N); break;
-            case 5: one = set->softmax_numerators(y, &two, x, 1.0f, N); break;
-            case 6: set->adamw(w, y, z, x, 1.0f, 1e-6f, 0.9f, 0.999f, 1e-8f, 0.0f, 1.0f, 1.0f, N); break;
-            case 7: one += (float)set->argmax(x, N); break;
-            default: set->log_sum_exp(&one, &two, x, N); break;
+        for (start = now(); (elapsed = now() - start) < seconds / 4; rounds += 50) {
+            for (int i = 0; i < 50; i++) {
+                switch (kind) {
+                case 0: set->exp(y, x, N); break;
+                case 1: set->log(y, x, N); break;
+                case 2: set->tanh(y, x, N); break;
+                case 3: set->rms_norm(y, &one, x, z, 1e-5f, N); break;
+                case 4: set->swiglu(y, x, z, N); break;
+                case 5: one = set->softmax_numerators(y, &two, x, 1.0f, N); break;
+                case 6: set->adamw(w, y, z, x, 1.0f, 1e-6f, 0.9f, 0.999f, 1e-8f, 0.0f, 1.0f, 1.0f, N); break;
+                case 7: one += (float)set->argmax(x, N); break;
+                default: set->log_sum_exp(&one, &two, x, N); break;
+                }
             }
         }
         printf("%-12s %-20s %6.3f ns a value\n", set->name, names[kind], elapsed / (double)rounds / N * 1e9);
