@@ -1,7 +1,7 @@
 /* circle.c: sin, cos, tan and their inverses of temper/math.h.
  *
- * Any finite argument is reduced exactly: its product with 2/pi is formed in 192-bit integers from the bits that
- * matter (Payne and Hanek 1983), so sin(1e300) is as good as sin(1). */
+ * Any finite argument is reduced exactly: its product with 2/pi is formed in 192-bit integers from the
+ * bits that matter (Payne and Hanek 1983), so sin(1e300) is as good as sin(1). */
 #include "exact.h"
 #include <temper/math.h>
 

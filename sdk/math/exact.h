@@ -1,7 +1,8 @@
-/* exact.h: a number as the unevaluated sum of two doubles, high + low with |low| <= ulp(high) / 2: about 106 bits.
+/* exact.h: a number as the unevaluated sum of two doubles, high + low with |low| <= ulp(high) / 2: about
+ * 106 bits.
  *
- * Invariant: only IEEE + - * / and fma, each rounded once, in the order written. So temper/math.h has the same bits
- * wherever there is IEEE arithmetic. Internal to sdk/math. */
+ * Invariant: only IEEE + - * / and fma, each rounded once, in the order written. So temper/math.h has the
+ * same bits wherever there is IEEE arithmetic. Internal to sdk/math. */
 #ifndef TEMPER_MATH_EXACT_H
 #define TEMPER_MATH_EXACT_H
 

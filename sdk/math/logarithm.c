@@ -31,8 +31,8 @@ static double split(double x, int *e) {
     return double_of((offset & UINT64_C(0x000fffffffffffff)) + origin);
 }
 
-/* log(m): with s = (m - 1) / (m + 1) and z = s^2 it is 2 s (1 + z/3 + z^2/5 + ...), z below 0.0295. Terms from
- * z^3/7 on are small enough for double. */
+/* log(m): with s = (m - 1) / (m + 1) and z = s^2 it is 2 s (1 + z/3 + z^2/5 + ...), z below 0.0295. Terms
+ * from z^3/7 on are small enough for double. */
 static pair log_of_mantissa(double m) {
     const pair third = {0x1.5555555555555p-2, 0x1.5555555555555p-56};
     const pair fifth = {0x1.999999999999ap-3, -0x1.999999999999ap-57};

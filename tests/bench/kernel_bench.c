@@ -1,6 +1,6 @@
-/* kernel_bench: GFLOP/s of the products and ns a value of the row operations, one thread, every usable set, beside what
- * the core can do at all (chains of multiply-adds in registers, measured in the same run). Not a test: it asserts
- * nothing. Usage: kernel_bench [seconds a measurement, 0.2] */
+/* kernel_bench: GFLOP/s of the products and ns a value of the row operations, one thread, every usable
+ * set, beside what the core can do at all (chains of multiply-adds in registers, measured in the same
+ * run). Not a test: it asserts nothing. Usage: kernel_bench [seconds a measurement, 0.2] */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,4 +1,5 @@
-/* Every f32 bit pattern through exp, log and tanh: all usable sets give scalar's bits. Minutes: LABELS long. */
+/* Every f32 bit pattern through exp, log and tanh: all usable sets give scalar's bits. Minutes: LABELS
+ * long. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

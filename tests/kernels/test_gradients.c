@@ -1,4 +1,5 @@
-/* Each backward row operation against central differences of its forward one, in double (relative error below 1e-6). */
+/* Each backward row operation against central differences of its forward one, in double (relative error
+ * below 1e-6). */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -13,8 +14,8 @@
 
 enum { N = 37, INPUTS = 3 };
 
-/* sum of weight[i] * output[i] for the inputs in[0..INPUTS-1]: a loss whose gradient with respect to the output is
- * `weight`. */
+/* sum of weight[i] * output[i] for the inputs in[0..INPUTS-1]: a loss whose gradient with respect to the
+ * output is `weight`. */
 typedef double loss(double in[INPUTS][N], const double *weight);
 
 static const lm_kernels *set(void) {

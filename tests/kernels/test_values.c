@@ -1,5 +1,6 @@
-/* Right values: elementary functions against long double, a sweep of bit patterns between sets, bf16 rounding, and each
- * row operation and product of `scalar` against its formula in double. The other sets have scalar's bits (test_agree). */
+/* Right values: elementary functions against long double, a sweep of bit patterns between sets, bf16
+ * rounding, and each row operation and product of `scalar` against its formula in double. The other sets
+ * have scalar's bits (test_agree). */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>

@@ -140,7 +140,8 @@ static void test_atan2_accuracy(void **state) {
     assert_true(worst <= 0.54);
 }
 
-/* sin and cos of the double that lies nearest to a multiple of pi/2, and of a very large one: exact reduction. */
+/* sin and cos of the double that lies nearest to a multiple of pi/2, and of a very large one: exact
+ * reduction. */
 static void test_hard_arguments(void **state) {
     (void)state;
     assert_true(error_in_ulp(temper_cos(0x1.6ac5b262ca1ffp+849), -1.0L) >

@@ -1,5 +1,5 @@
-/* avx2.c: the kernel set for AVX2 and FMA. Tiles of 6 x 16, half a panel wide: twelve chains in registers; bf16/1 by
- * widening, two FMAs a pair. */
+/* avx2.c: the kernel set for AVX2 and FMA. Tiles of 6 x 16, half a panel wide: twelve chains in registers;
+ * bf16/1 by widening, two FMAs a pair. */
 #include "sets.h"
 #include "tile.h"
 #include "vector_avx2.h"
@@ -82,8 +82,8 @@ TILE_BODY f32_tile(size_t rows, size_t vectors, size_t k, const void *left, cons
     tile_end(chain, rows, vectors, c, c_stride, columns);
 }
 
-/* The odd or even elements of a row of pairs, widened, against a row of A. They are read anew for each: sixteen
- * registers hold twelve chains, and one of the two. */
+/* The odd or even elements of a row of pairs, widened, against a row of A. They are read anew for each:
+ * sixteen registers hold twelve chains, and one of the two. */
 TILE_BODY odd_step(__m256 chain[TILE_ROWS][4], size_t rows, size_t vectors, const float *a,
                    const uint32_t *b) {
     __m256 odd[4];
@@ -120,8 +120,8 @@ TILE_BODY bf16_tile(size_t rows, size_t vectors, size_t k, const void *left, con
     tile_end(chain, rows, vectors, c, c_stride, columns);
 }
 
-/* A function for each number of rows of a tile body, and the table of them by rows. One or two rows take a whole panel:
- * two chains a row would wait for each other. */
+/* A function for each number of rows of a tile body, and the table of them by rows. One or two rows take a
+ * whole panel: two chains a row would wait for each other. */
 #define TILE(body, rows, vectors)                                                                            \
     static void body##_##rows(size_t k, const void *a, const void *b, float *c, size_t c_stride,             \
                               size_t columns, bool load) {                                                   \

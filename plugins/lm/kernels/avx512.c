@@ -1,4 +1,5 @@
-/* avx512.c: the kernel set for AVX-512 (f, bw, dq, vl) without avx512_bf16: bf16/1 by widening, two FMAs a pair. */
+/* avx512.c: the kernel set for AVX-512 (f, bw, dq, vl) without avx512_bf16: bf16/1 by widening, two FMAs a
+ * pair. */
 #include "sets.h"
 #include "tile.h"
 #include "tiles_avx512.h"

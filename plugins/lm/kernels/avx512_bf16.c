@@ -1,7 +1,7 @@
 /* avx512_bf16.c: the kernel set for CPUs with avx512_bf16: bf16/1 by vdpbf16ps, two multiply-adds a lane.
  *
- * The instruction ignores MXCSR: it flushes denormals, rounds to nearest and takes the odd element first. The manuals
- * promise that; lm_avx512_bf16_holds tries it on this CPU before the set is used. */
+ * The instruction ignores MXCSR: it flushes denormals, rounds to nearest and takes the odd element first.
+ * lm_avx512_bf16_holds tries all of that on this CPU before the set is used. */
 #include "bf16.h"
 #include "sets.h"
 #include "tile.h"
@@ -30,8 +30,8 @@ TILE_BODY bf16_tile(size_t rows, size_t vectors, size_t k, const void *left, con
         }
     }
     if (k == 1) {
-        /* The odd partner of B may be anything (an unwritten or a later key): +0 takes its place, A's is -0, and adding
-         * their product -0 changes no chain. */
+        /* The odd partner of B may be anything (an unwritten or a later key): +0 takes its place, A's is
+         * -0, and adding their product -0 changes no chain. */
         UNROLL for (size_t v = 0; v < vectors; v++) {
             __m512i pairs = _mm512_and_si512(_mm512_loadu_si512(b + 16 * v), even_half);
             UNROLL for (size_t r = 0; r < rows; r++) {
@@ -44,7 +44,8 @@ TILE_BODY bf16_tile(size_t rows, size_t vectors, size_t k, const void *left, con
 }
 TILES(bf16_tile, bf16_tiles)
 
-/* bf16.h's rounding around the instruction's own: NaN made the one NaN, magnitudes below 2^-62 made zero first. */
+/* bf16.h's rounding around the instruction's own: NaN made the one NaN, magnitudes below 2^-62 made zero
+ * first. */
 static inline __m512 roundable(__m512 x) {
     /* classes quiet and signalling NaN take the first operand, all others the second */
     const __m512 clean = _mm512_fixupimm_ps(_mm512_castsi512_ps(_mm512_set1_epi32((int)(LM_BF16_NAN << 16))),

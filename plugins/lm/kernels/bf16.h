@@ -1,8 +1,8 @@
 /* bf16.h: the rounding of bf16/1's operands, for every kernel set.
  *
- * Nearest, ties to even; NaN becomes 0x7fc0; a magnitude below 2^-62 becomes zero of the same sign. With that
- * floor every product is a multiple of 2^-138, so no sum in the denormal range is ever rounded, and it does not
- * matter whether a machine looks for underflow before or after rounding. */
+ * Nearest, ties to even; NaN becomes 0x7fc0; a magnitude below 2^-62 becomes zero of the same sign. With
+ * that floor every product is a multiple of 2^-138, so no sum in the denormal range is ever rounded, and
+ * it does not matter whether a machine looks for underflow before or after rounding. */
 #ifndef LM_KERNELS_BF16_H
 #define LM_KERNELS_BF16_H
 

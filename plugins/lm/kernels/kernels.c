@@ -1,6 +1,7 @@
 /* kernels.c: which kernel sets there are, which this CPU can run, and which one this process uses.
  *
- * Invariant: a set that was asked for by name is used or refused with a reason; never another in its place. */
+ * Invariant: a set that was asked for by name is used or refused with a reason; never another in its
+ * place. */
 #include "bf16.h"
 #include "sets.h"
 

@@ -105,7 +105,8 @@ typedef struct lm_kernels {
      * stripe sum of p; *max_out is kept for backward (may be NULL). in == out allowed. Attention divides
      * after P.V. */
     lm_real (*softmax_numerators)(lm_real *p, lm_real *max_out, const lm_real *x, lm_real scale, size_t n);
-    /* Log-sum-exp of a row: *max = max x, *log_sum = log(sum exp(x - max)): log p(i) = (x[i] - max) - log_sum */
+    /* Log-sum-exp of a row: *max = max x, *log_sum = log(sum exp(x - max));
+     * log p(i) = (x[i] - max) - log_sum */
     void (*log_sum_exp)(lm_real *max, lm_real *log_sum, const lm_real *x, size_t n);
     /* Stripe sum of x[i] * y[i] (fma chains), for row reductions in backward passes. */
     lm_real (*dot_striped)(const lm_real *x, const lm_real *y, size_t n);
@@ -130,14 +131,14 @@ const lm_kernels *const *lm_kernels_all(void);
 /* Can this CPU (and operating system) run the set? avx512-bf16 also runs its self-test once. On false *reason
  * says why ("this CPU has no avx512_bf16"). */
 bool lm_kernels_usable(const lm_kernels *set, const char **reason);
-/* The set for this process: the best usable, or the one named by `name` / the environment TEMPER_KERNELS. NULL
- * (with *reason) when the one named is unknown or not usable: never a silent fallback. Thread-safe. */
+/* The set for this process: the best usable, or the one named by `name` / the environment TEMPER_KERNELS.
+ * NULL (with *reason) when the one named is unknown or not usable: never a silent fallback. Thread-safe. */
 const lm_kernels *lm_kernels_choose(const char *name, const char **reason);
 /* Finds a profile's products in a set: "f32/1" or "bf16/1", NULL for another name. */
 const lm_product *lm_kernels_product(const lm_kernels *set, const char *profile);
 
-/* Cross-checks all usable sets against scalar over random shapes, tails and edge values (denormals, infinities,
- * NaN, -0), `rounds` times from `seed`; 0 when all agree, else the number of disagreements, each printed to
+/* Cross-checks all usable sets against scalar over random shapes, tails and edge values (denormals,
+ * infinities, NaN, -0), `rounds` times from `seed`; 0 when all agree, else the number of disagreements, each printed to
  * `report` with what repeats it. `temper selftest --kernels`. */
 typedef void lm_report(void *context, const char *line);
 size_t lm_kernels_selftest(uint64_t seed, unsigned rounds, lm_report *report, void *context);

@@ -1,8 +1,8 @@
 /* pack.h: rearranging operands for the tiles of a vector set, written once over sixteen lanes.
  *
- * Invariant: a packed value is the operand as the product sees it (bf16/1: rounded as bf16.h says), wherever it comes
- * from. A block of lanes is up to sixteen rows of A or columns of B; its packed form has, for each index of the
- * reduction (or pair of them), the lanes side by side. */
+ * Invariant: a packed value is the operand as the product sees it (bf16/1: rounded as bf16.h says),
+ * wherever it comes from. A block of lanes is up to sixteen rows of A or columns of B; its packed form
+ * has, for each index of the reduction (or pair of them), the lanes side by side. */
 #ifndef LM_KERNELS_PACK_H
 #define LM_KERNELS_PACK_H
 
@@ -45,9 +45,9 @@ static inline i16 pairs_of_neighbours(v16 first, v16 second) {
 
 #endif
 
-/* Up to sixteen lines of a packed block: line i has index i (or pair i) of every lane. Returns how many. `count` indices
- * are there: at most 16, of pairs 32. Absent lanes and indices are 0. `lane_step` and `index_step` are distances in
- * `source`; one of them is 1. */
+/* Up to sixteen lines of a packed block: line i has index i (or pair i) of every lane. Returns how many.
+ * `count` indices are there: at most 16, of pairs 32. Absent lanes and indices are 0. `lane_step` and
+ * `index_step` are distances in `source`; one of them is 1. */
 static inline size_t gather(operand_kind kind, v16 block[LANES], const float *source, size_t lane_step,
                             size_t index_step, size_t lanes, size_t count) {
     if (index_step == 1) { /* a lane's indices lie side by side: read along them, then turn */
@@ -96,9 +96,9 @@ static inline void pack_one(operand_kind kind, uint32_t *out, const float *sourc
     }
 }
 
-/* Packs `k` indices of up to sixteen lanes. The packed lanes of one index (or pair) are `width` values apart from
- * those of the next; each time sixteen are written, so `out` needs that much room after the last. `absent` is put where
- * the odd partner of a last even index would stand. */
+/* Packs `k` indices of up to sixteen lanes. The packed lanes of one index (or pair) are `width` values
+ * apart from those of the next; each time sixteen are written, so `out` needs that much room after the
+ * last. `absent` is put where the odd partner of a last even index would stand. */
 static inline void pack_lanes(operand_kind kind, uint32_t *out, size_t width, const float *source,
                               size_t lane_step, size_t index_step, size_t lanes, size_t k, uint32_t absent) {
     const size_t step = kind == PAIRS ? 2 * LANES : LANES;

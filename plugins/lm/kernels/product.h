@@ -1,8 +1,8 @@
-/* product.h: the loops around a tile: what is packed, and in which order tiles are visited. Written once; a set
- * defines TILE_ROWS, TILE_COLUMNS and its tiles, then includes this file.
+/* product.h: the loops around a tile: what is packed, and in which order tiles are visited. Written once;
+ * a set defines TILE_ROWS, TILE_COLUMNS and its tiles, then includes this file.
  *
- * Invariant: a tile continues the chain of every element of C it holds, so the cuts of M, N and K made here never
- * show. C rests in memory between blocks of K. Cuts of K are even: a pair is never parted. */
+ * Invariant: a tile continues the chain of every element of C it holds, so the cuts of M, N and K made
+ * here never show. C rests in memory between blocks of K. Cuts of K are even: a pair is never parted. */
 #ifndef LM_KERNELS_PRODUCT_H
 #define LM_KERNELS_PRODUCT_H
 
@@ -85,8 +85,8 @@ static inline void multiply_all(operand_kind kind, tile_function *const *tiles, 
     }
 }
 
-/* FTZ and DAZ while bf16/1 multiplies. The tiles are called through pointers, so no arithmetic of theirs can be
- * moved across these by the compiler. */
+/* FTZ and DAZ while bf16/1 multiplies. The tiles are called through pointers, so no arithmetic of theirs
+ * can be moved across these by the compiler. */
 enum { FLUSH_TO_ZERO = 0x8000, DENORMALS_ARE_ZERO = 0x0040 };
 
 static void f32_multiply(size_t m, size_t n, size_t k, const float *a, size_t a_stride, bool a_transposed,

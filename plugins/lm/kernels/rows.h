@@ -1,8 +1,9 @@
-/* rows.h: the row operations of kernels.h over sixteen lanes, written once and compiled for each vector set.
+/* rows.h: the row operations of kernels.h over sixteen lanes, written once and compiled for each vector
+ * set.
  *
- * Invariant: every lane does the operations of its namesake in scalar.c, in that order. A set includes its vector
- * header first, then this file. Blocks are sixteen elements; lane l of a block is stripe l of a reduction, and lanes
- * past the end of a row neither load, store nor join a sum. */
+ * Invariant: every lane does the operations of its namesake in scalar.c, in that order. A set includes its
+ * vector header first, then this file. Blocks are sixteen elements; lane l of a block is stripe l of a
+ * reduction, and lanes past the end of a row neither load, store nor join a sum. */
 #ifndef LM_KERNELS_ROWS_H
 #define LM_KERNELS_ROWS_H
 

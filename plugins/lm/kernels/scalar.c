@@ -1,9 +1,10 @@
 /* scalar.c: the specification of the arithmetic, and the kernel set every other is compared with.
  *
- * Each function says exactly which operations are done, in which order, each rounded once. `fma` is one fused
- * multiply-add; nothing else is fused (-ffp-contract=off). A new set may compute outputs side by side but must do
- * these operations on each. The same source is compiled with LM_REAL=double to check gradients: then the products
- * are f32/1's formula in double, and exp, log and tanh come from temper/math.h. */
+ * Each function says exactly which operations are done, in which order, each rounded once. `fma` is one
+ * fused multiply-add; nothing else is fused (-ffp-contract=off). A new set may compute outputs side by
+ * side but must do these operations on each. The same source is compiled with LM_REAL=double to check
+ * gradients: then the products are f32/1's formula in double, and exp, log and tanh come from
+ * temper/math.h. */
 #include "bf16.h"
 #include "elementary.h"
 #include "sets.h"

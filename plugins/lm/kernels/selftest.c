@@ -1,7 +1,7 @@
 /* selftest.c: every usable kernel set against scalar, bit for bit, on random shapes and hostile values.
  *
- * Invariant: a disagreement is reported with what repeats it: the seed, the round, the set and the operation. This is
- * the one file of the room that allocates. */
+ * Invariant: a disagreement is reported with what repeats it: the seed, the round, the set and the
+ * operation. This is the one file of the room that allocates. */
 #include "kernels.h"
 
 #include <math.h>

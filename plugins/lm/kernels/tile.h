@@ -4,8 +4,8 @@
 
 #include "kernels.h"
 
-/* C[rows x columns] (+)= A . B over k indices; `a` is packed with as many lanes as the tile has rows, `b` points at the
- * tile's first column in a panel. `load`: the chains go on from C, else they start from +0. */
+/* C[rows x columns] (+)= A . B over k indices; `a` is packed with as many lanes as the tile has rows, `b`
+ * points at the tile's first column in a panel. `load`: the chains go on from C, else they start from +0. */
 typedef void tile_function(size_t k, const void *a, const void *b, float *c, size_t c_stride, size_t columns,
                            bool load);
 

@@ -1,5 +1,5 @@
-/* vector_avx2.h: sixteen f32 lanes in two AVX2 registers. The names are those that rows.h and pack.h are written
- * in; vector_avx512.h has the same. Each is one IEEE operation a lane, or bits. */
+/* vector_avx2.h: sixteen f32 lanes in two AVX2 registers. The names are those that rows.h and pack.h are
+ * written in; vector_avx512.h has the same. Each is one IEEE operation a lane, or bits. */
 #ifndef LM_KERNELS_VECTOR_H
 #define LM_KERNELS_VECTOR_H
 
