@@ -138,8 +138,8 @@ const lm_kernels *lm_kernels_choose(const char *name, const char **reason);
 const lm_product *lm_kernels_product(const lm_kernels *set, const char *profile);
 
 /* Cross-checks all usable sets against scalar over random shapes, tails and edge values (denormals,
- * infinities, NaN, -0), `rounds` times from `seed`; 0 when all agree, else the number of disagreements, each printed to
- * `report` with what repeats it. `temper selftest --kernels`. */
+ * infinities, NaN, -0), `rounds` times from `seed`; 0 when all agree, else the number of disagreements, each
+ * printed to `report` with what repeats it. `temper selftest --kernels`. */
 typedef void lm_report(void *context, const char *line);
 size_t lm_kernels_selftest(uint64_t seed, unsigned rounds, lm_report *report, void *context);
 
