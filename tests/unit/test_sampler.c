@@ -1,0 +1,162 @@
+/* The sampler: edges of top-k and top-p, ties, temperatures, and that it draws what the distribution says. */
+#include "../../plugins/lm/generate/sampler.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <temper/rng.h>
+
+#include <cmocka.h>
+
+static lm_sampler sampler_for(size_t vocabulary) {
+    lm_sampler sampler;
+    const char *reason;
+    assert_int_equal(lm_sampler_open(&sampler, lm_kernels_choose(NULL, &reason), vocabulary, NULL),
+                     TEMPER_OK);
+    return sampler;
+}
+
+/* Every id that some draw of 4096 gives, as a bit set. */
+static unsigned support(lm_sampler *sampler, const lm_real *logits, lm_sampling sampling) {
+    unsigned seen = 0;
+    double logprob;
+    for (int i = 0; i < 4096; i++) {
+        int32_t id = lm_sampler_pick(sampler, logits, &sampling, i / 4096.0, &logprob);
+        assert_in_range(id, 0, sampler->vocabulary - 1);
+        seen |= 1u << id;
+    }
+    return seen;
+}
+
+/* e^logit: 1, 8, 1, 4, 2 of 16 */
+static const lm_real five[] = {0, 2.0794415f, 0, 1.3862944f, 0.6931472f};
+
+static void greedy_takes_the_lowest_of_equals(void **state) {
+    lm_sampler sampler = sampler_for(5);
+    double logprob;
+    (void)state;
+    assert_int_equal(lm_sampler_pick(&sampler, five, &(lm_sampling){0, 0, 1}, 0.99, &logprob), 1);
+    assert_true(fabs(logprob - log(0.5)) < 1e-6);
+    assert_int_equal(
+        lm_sampler_pick(&sampler, (const lm_real[]){3, 5, 5, 5, 1}, &(lm_sampling){0, 0, 1}, 0, &logprob), 1);
+    lm_sampler_close(&sampler);
+}
+
+static void top_k_and_top_p_keep_what_they_say(void **state) {
+    lm_sampler sampler = sampler_for(5);
+    (void)state;
+    assert_int_equal(support(&sampler, five, (lm_sampling){1, 0, 1}), 0x1f);
+    assert_int_equal(support(&sampler, five, (lm_sampling){1, 1, 1}), 1u << 1);
+    assert_int_equal(support(&sampler, five, (lm_sampling){1, 3, 1}), 1u << 1 | 1u << 3 | 1u << 4);
+    assert_int_equal(support(&sampler, five, (lm_sampling){1, 4, 1}),
+                     0x1b); /* of ids 0 and 2, equal, the lower */
+    assert_int_equal(support(&sampler, five, (lm_sampling){1, 5, 1}), 0x1f);
+    assert_int_equal(support(&sampler, five, (lm_sampling){1, 4000000000u, 1}), 0x1f);
+    assert_int_equal(support(&sampler, five, (lm_sampling){1, 0, 0}), 1u << 1);
+    assert_int_equal(support(&sampler, five, (lm_sampling){1, 0, 0.49}), 1u << 1);
+    assert_int_equal(support(&sampler, five, (lm_sampling){1, 0, 0.51}), 1u << 1 | 1u << 3);
+    assert_int_equal(support(&sampler, five, (lm_sampling){1, 0, 0.76}), 1u << 1 | 1u << 3 | 1u << 4);
+    assert_int_equal(support(&sampler, five, (lm_sampling){1, 0, 0.9}), 0x1b);
+    assert_int_equal(support(&sampler, five, (lm_sampling){1, 0, 0.999999}), 0x1f);
+    /* top_p of what top_k left: 8 of 12 */
+    assert_int_equal(support(&sampler, five, (lm_sampling){1, 2, 0.66}), 1u << 1);
+    assert_int_equal(support(&sampler, five, (lm_sampling){1, 2, 0.67}), 1u << 1 | 1u << 3);
+    lm_sampler_close(&sampler);
+}
+
+static void impossible_tokens_are_never_drawn(void **state) {
+    lm_sampler sampler = sampler_for(4);
+    const lm_real logits[] = {-INFINITY, 1, -INFINITY, 1};
+    (void)state;
+    assert_int_equal(support(&sampler, logits, (lm_sampling){1, 0, 1}), 1u << 1 | 1u << 3);
+    assert_int_equal(support(&sampler, logits, (lm_sampling){1, 3, 1}), 1u << 1 | 1u << 3);
+    assert_int_equal(support(&sampler, logits, (lm_sampling){1, 0, 0.9999}), 1u << 1 | 1u << 3);
+    assert_int_equal(support(&sampler, (const lm_real[]){1, 2, 3, 2}, (lm_sampling){1e-30, 0, 1}), 1u << 2);
+    assert_int_equal(support(&sampler, (const lm_real[]){1, 3, 3, 2}, (lm_sampling){5e-324, 0, 1}), 1u << 1);
+    lm_sampler_close(&sampler);
+}
+
+static void broken_rows_and_settings_are_refused(void **state) {
+    lm_sampler sampler = sampler_for(3);
+    double logprob;
+    lm_sampling sampling = {1, 0, 1};
+    (void)state;
+    assert_int_equal(lm_sampler_pick(&sampler, (const lm_real[]){1, NAN, 2}, &sampling, 0, &logprob), -1);
+    assert_int_equal(lm_sampler_pick(&sampler, (const lm_real[]){1, INFINITY, 2}, &sampling, 0, &logprob),
+                     -1);
+    assert_int_equal(
+        lm_sampler_pick(&sampler, (const lm_real[]){-INFINITY, -INFINITY, -INFINITY}, &sampling, 0, &logprob),
+        -1);
+    assert_int_equal(lm_sampling_check(&(lm_sampling){-1, 0, 1}, NULL), TEMPER_INVALID);
+    assert_int_equal(lm_sampling_check(&(lm_sampling){NAN, 0, 1}, NULL), TEMPER_INVALID);
+    assert_int_equal(lm_sampling_check(&(lm_sampling){INFINITY, 0, 1}, NULL), TEMPER_INVALID);
+    assert_int_equal(lm_sampling_check(&(lm_sampling){1, 0, 1.5}, NULL), TEMPER_INVALID);
+    assert_int_equal(lm_sampling_check(&(lm_sampling){1, 0, NAN}, NULL), TEMPER_INVALID);
+    assert_int_equal(lm_sampling_check(&(lm_sampling){0.7, 40, 0.9}, NULL), TEMPER_OK);
+    lm_sampler_close(&sampler);
+}
+
+/* Pearson's statistic of 100 000 draws against the softmax computed in double by libm. */
+static double chi_squared(lm_sampler *sampler, const lm_real *logits, lm_sampling sampling,
+                          const double *expected) {
+    enum { DRAWS = 100000 };
+    size_t n = sampler->vocabulary, counts[64] = {0};
+    double sum = 0, logprob;
+    for (uint64_t i = 0; i < DRAWS; i++) {
+        double unit = temper_random_unit(11, 5, i);
+        counts[lm_sampler_pick(sampler, logits, &sampling, unit, &logprob)]++;
+    }
+    for (size_t i = 0; i < n; i++) {
+        double mean = expected[i] * DRAWS;
+        if (mean == 0) {
+            assert_int_equal(counts[i], 0);
+        } else {
+            sum += ((double)counts[i] - mean) * ((double)counts[i] - mean) / mean;
+        }
+    }
+    return sum;
+}
+
+static void draws_follow_the_distribution(void **state) {
+    enum { N = 50 };
+    lm_sampler sampler = sampler_for(N);
+    lm_real logits[N];
+    double p[N], sum = 0, mass = 0;
+    (void)state;
+    for (size_t i = 0; i < N; i++) {
+        logits[i] = (lm_real)(2 * sin((double)i * 1.3));
+        sum += p[i] = exp((double)logits[i] / 0.8);
+    }
+    for (size_t i = 0; i < N; i++) {
+        p[i] /= sum;
+    }
+    /* 49 degrees of freedom: above 85.4 once in a thousand; the draws are fixed, so this never flickers */
+    assert_true(chi_squared(&sampler, logits, (lm_sampling){0.8, 0, 1}, p) < 85.4);
+
+    double top[N] = {0};
+    for (size_t rank = 0; rank < 10; rank++) {
+        size_t best = N;
+        for (size_t i = 0; i < N; i++) {
+            best = top[i] == 0 && (best == N || p[i] > p[best]) ? i : best;
+        }
+        top[best] = p[best];
+        mass += p[best];
+    }
+    for (size_t i = 0; i < N; i++) {
+        top[i] /= mass;
+    }
+    assert_true(chi_squared(&sampler, logits, (lm_sampling){0.8, 10, 1}, top) < 27.9); /* 9 degrees */
+    lm_sampler_close(&sampler);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(greedy_takes_the_lowest_of_equals),
+        cmocka_unit_test(top_k_and_top_p_keep_what_they_say),
+        cmocka_unit_test(impossible_tokens_are_never_drawn),
+        cmocka_unit_test(broken_rows_and_settings_are_refused),
+        cmocka_unit_test(draws_follow_the_distribution),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
