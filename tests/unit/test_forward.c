@@ -266,25 +266,26 @@ static void masked_keys_are_never_read(void **state) {
 static void wrong_input_is_refused(void **state) {
     lm_config config = tiny_llama(16);
     lm_context context;
-    temper_error error = TEMPER_ERROR_INIT;
+    temper_error refusal = TEMPER_ERROR_INIT;
     int32_t ids[17] = {0};
     lm_real out[17 * 48];
     (void)state;
-    assert_int_equal(lm_context_init(&context, usable(0), "bf16/2", lm_serial(), &error), TEMPER_UNSUPPORTED);
+    assert_int_equal(lm_context_init(&context, usable(0), "bf16/2", lm_serial(), &refusal),
+                     TEMPER_UNSUPPORTED);
     MUST(lm_context_init(&context, usable(0), "f32/1", lm_serial(), error));
     lm_model *model = new_model(&context, &config);
     lm_sequence sequence = {NULL, ids, 17};
-    assert_int_equal(lm_model_forward(&context, model, &sequence, 1, out, NULL, &error), TEMPER_INVALID);
-    assert_non_null(strstr(error.message, "17 tokens after 0 are more than the 16"));
+    assert_int_equal(lm_model_forward(&context, model, &sequence, 1, out, NULL, &refusal), TEMPER_INVALID);
+    assert_non_null(strstr(refusal.message, "17 tokens after 0 are more than the 16"));
     sequence.count = 16;
     ids[15] = 77;
-    assert_int_equal(lm_model_forward(&context, model, &sequence, 1, out, NULL, &error), TEMPER_INVALID);
-    assert_non_null(strstr(error.message, "token id 77 is outside the vocabulary of 77"));
+    assert_int_equal(lm_model_forward(&context, model, &sequence, 1, out, NULL, &refusal), TEMPER_INVALID);
+    assert_non_null(strstr(refusal.message, "token id 77 is outside the vocabulary of 77"));
     ids[15] = -1;
-    assert_int_equal(lm_model_forward(&context, model, &sequence, 1, out, NULL, &error), TEMPER_INVALID);
+    assert_int_equal(lm_model_forward(&context, model, &sequence, 1, out, NULL, &refusal), TEMPER_INVALID);
     lm_model_close(model);
     config.kv_heads = 4;
-    assert_int_equal(lm_model_init(&context, &config, 0, 1, &model, &error), TEMPER_INVALID);
+    assert_int_equal(lm_model_init(&context, &config, 0, 1, &model, &refusal), TEMPER_INVALID);
     lm_context_free(&context);
 }
 

@@ -181,23 +181,23 @@ static int count_tokens(void *context, int32_t id) {
 static void limits_cancelling_and_refusals(void **state) {
     lm_context context;
     lm_answer answers[REQUESTS];
-    temper_error error = TEMPER_ERROR_INIT;
+    temper_error refusal = TEMPER_ERROR_INIT;
     size_t limit = 20, tokens = 0;
     (void)state;
     make_requests();
     MUST(lm_context_init(&context, best(), "f32/1", lm_serial(), error));
     lm_model *model = new_model(&context);
-    assert_int_equal(lm_generate(&context, model, requests, REQUESTS, 4, stop_at, &limit, answers, &error),
+    assert_int_equal(lm_generate(&context, model, requests, REQUESTS, 4, stop_at, &limit, answers, &refusal),
                      TEMPER_CANCELLED);
     assert_null(answers[0].ids);
 
     lm_request request = {
         .prompt = prompts[0], .prompt_count = CONTEXT, .max_tokens = 5, .sampling = {0, 0, 1}};
-    assert_int_equal(lm_generate(&context, model, &request, 1, 0, NULL, NULL, answers, &error),
+    assert_int_equal(lm_generate(&context, model, &request, 1, 0, NULL, NULL, answers, &refusal),
                      TEMPER_INVALID);
-    assert_non_null(strstr(error.message, "prompt 1 has 60 tokens; the model's context holds 60"));
+    assert_non_null(strstr(refusal.message, "prompt 1 has 60 tokens; the model's context holds 60"));
     request.prompt_count = 0;
-    assert_int_equal(lm_generate(&context, model, &request, 1, 0, NULL, NULL, answers, &error),
+    assert_int_equal(lm_generate(&context, model, &request, 1, 0, NULL, NULL, answers, &refusal),
                      TEMPER_INVALID);
     request.prompt_count = CONTEXT - 3; /* the context ends the answer */
     MUST(lm_generate(&context, model, &request, 1, 0, NULL, NULL, answers, error));
@@ -213,9 +213,9 @@ static void limits_cancelling_and_refusals(void **state) {
     lm_real *values = lm_model_values(model, LM_FINAL_NORM, 0, &count);
     assert_int_equal(count, model->config.hidden);
     values[0] = (lm_real)NAN;
-    assert_int_equal(lm_generate(&context, model, &request, 1, 0, NULL, NULL, answers, &error),
+    assert_int_equal(lm_generate(&context, model, &request, 1, 0, NULL, NULL, answers, &refusal),
                      TEMPER_FAILED);
-    assert_non_null(strstr(error.message, "not finite"));
+    assert_non_null(strstr(refusal.message, "not finite"));
     lm_model_close(model);
     lm_context_free(&context);
 }
