@@ -1,0 +1,68 @@
+/* internal.h: an open model, and what the files of native/ share. */
+#ifndef NATIVE_INTERNAL_H
+#define NATIVE_INTERNAL_H
+
+#include "../lm/dialogue/dialogue.h"
+#include "../lm/generate/generate.h"
+
+#include <temper/model.h>
+
+enum { NATIVE_STOPS = 4 };
+
+struct temper_model {
+    const temper_host *host;
+    lm_context context;
+    lm_model *model;
+    lm_tokenizer *tokenizer;
+    lm_template *chat;                      /* NULL: this model has no chat template */
+    char missing_chat[TEMPER_MESSAGE_SIZE]; /* why, then */
+    int32_t stop[NATIVE_STOPS];
+    size_t stop_count;
+    char *lead; /* what the template writes between its generation prompt and an answer's content */
+    size_t lead_length;
+
+    char *rendered; /* of the last render() */
+    void *results;  /* of the last generate() or score(): one block of structs ... */
+    char **texts;   /* ... and the texts they point to */
+    size_t text_count;
+};
+
+temper_status native_open(const temper_host *host, const temper_input *input, temper_model **out,
+                          temper_error *error);
+void native_close(temper_model *model);
+void native_release_results(temper_model *model);
+/* NULL chat: the refusal, with its reason. */
+temper_status native_need_chat(const temper_model *model, temper_error *error);
+
+/* Messages as lm wants them (malloc'ed). An unknown role or a NULL content is refused. */
+temper_status native_messages(const temper_message *const *messages, size_t count, lm_message **out,
+                              temper_error *error);
+
+temper_status native_generate(temper_model *model, const temper_generate_request *const *requests,
+                              size_t count, const char *unit, const temper_generated *const **out,
+                              temper_error *error);
+temper_status native_stream(temper_model *model, const temper_generate_request *request,
+                            int (*piece)(void *context, const char *text, size_t length), void *context,
+                            temper_error *error);
+temper_status native_score(temper_model *model, const temper_score_request *const *requests, size_t count,
+                           const char *unit, const temper_scored *const **out, temper_error *error);
+temper_status native_embed(temper_model *model, const char *const *texts, const size_t *lengths, size_t count,
+                           float *out, temper_error *error);
+
+/* Progress of lm passed on to the host, and its wish to stop passed back. */
+typedef struct native_reporter {
+    const temper_host *host;
+    const char *unit;
+    size_t total;
+} native_reporter;
+int native_report(void *context, size_t finished, size_t tokens); /* an lm_progress */
+
+/* text.c */
+/* Bytes as valid UTF-8, malloc'ed and 0-terminated: an unfinished character at the end is dropped, any other broken
+ * byte becomes U+FFFD. */
+char *native_valid_text(const char *bytes, size_t count, size_t *length);
+/* How many bytes at the beginning form whole characters (broken ones included), so that only the beginning of a
+ * character that may still be completed is left. */
+size_t native_whole_characters(const char *bytes, size_t count);
+
+#endif
