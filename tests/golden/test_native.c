@@ -123,7 +123,7 @@ static void tinytalk_through_the_service(void **state) {
     (void)state;
     service->info(model, &info);
     assert_string_equal(info.architecture, "gpt_neo");
-    assert_int_equal(info.parameters, 3412736);
+    assert_int_equal(info.parameters, 3410560);
     assert_int_equal(info.context, 256);
     assert_true(info.has_chat_template && !info.knows_system);
 
