@@ -7,7 +7,7 @@
  *    "nodes":[{"name":"ask","plugin":"constitution","version":"0.1.0","stage":"ask","revision":1,"label":"","line":12,
  *              "parameters":{flat, resolved},"inputs":[{"name":"model","kind":"model","source":"model"},
  *                                                    {"name":"prompts","kind":"records","node":0,"output":"prompts"}]}],
- *    "expect":[{"node":6,"metric":"trait_win_rate","op":">=","value":0.6,"line":20}],
+ *    "expect":[{"node":6,"output":"metrics","metric":"trait_win_rate","op":">=","value":0.6,"line":20}],
  *    "result":{"model":{"node":5,"output":"model"},"report":{…}}}
  * Nodes stand in the order the recipe made them, which is a topological order. Before sources are taken into the store a
  * source has "path" instead of "digest"; the path is never part of what is hashed. */
@@ -18,9 +18,7 @@
 #include "base/json.h"
 #include "plugin/catalog.h"
 
-typedef enum tm_kind {
-    TM_RECORDS = 1, TM_TEXT, TM_CHARACTER, TM_MODEL, TM_METRICS, TM_REPORT
-} tm_kind;
+typedef enum tm_kind { TM_RECORDS = 1, TM_TEXT, TM_CHARACTER, TM_MODEL, TM_METRICS, TM_REPORT } tm_kind;
 const char *tm_kind_name(tm_kind kind);
 bool tm_kind_parse(const char *name, tm_kind *out);
 
@@ -34,13 +32,13 @@ typedef struct tm_source {
 typedef struct tm_edge {
     const char *name; /* of the input */
     tm_kind kind;
-    int source;       /* index into sources, or -1 */
-    int node;         /* index of an earlier node, or -1 */
+    int source; /* index into sources, or -1 */
+    int node;   /* index of an earlier node, or -1 */
     const char *output;
 } tm_edge;
 
 typedef struct tm_node {
-    const char *name;  /* unique in the plan: the stage's name, with -label or -2, -3 … when it repeats */
+    const char *name; /* unique in the plan: the stage's name, with -label or -2, -3 … when it repeats */
     const char *plugin, *version, *stage, *label;
     int64_t revision, line;
     const temper_json *parameters; /* flat, resolved */
@@ -50,13 +48,14 @@ typedef struct tm_node {
 
 typedef struct tm_expectation {
     int node;
+    const char *output;      /* the metrics output it reads */
     const char *metric, *op; /* ">=", "<=", ">", "<", "==" */
     double value;
     int64_t line;
 } tm_expectation;
 
 typedef struct tm_graph {
-    temper_arena *arena; /* owns everything here */
+    temper_arena *arena;     /* owns everything here */
     const temper_json *json; /* the plan, sources with digests once known */
     tm_source *sources;
     size_t source_count;
@@ -74,8 +73,14 @@ void tm_graph_free(tm_graph *graph);
  * source is normalised to records on the way; see character.h. */
 temper_status tm_graph_take_sources(tm_graph *graph, tm_store *store, temper_error *error);
 
-/* Stage id: SHA-256 of canonical JSON {plugin, version, stage, revision, parameters, inputs: [digests], seed_path, profile}.
- * Never binaries, paths, threads, batch sizes, kernel set, time or host. */
+/* "0/respond/label": the key of every random draw of a node. */
+enum { TM_SEED_PATH = 440 };
+const char *tm_seed_path(const tm_graph *graph, size_t node, char out[TM_SEED_PATH]);
+/* Stage id: SHA-256 of canonical JSON {plugin, version, stage, revision, parameters, inputs: [{name, digest}], seed_path,
+ * profile}. The names are in it because an optional input may be absent. Never binaries, paths, threads, batch sizes,
+ * kernel set, time or host. tm_stage_identity is that JSON (NULL: no memory). */
+const temper_json *tm_stage_identity(temper_arena *arena, const tm_graph *graph, size_t node,
+                                     const tm_digest *inputs);
 tm_digest tm_stage_id(const tm_graph *graph, size_t node, const tm_digest *inputs);
 /* Local only: stage id + digests of the worker and of every plugin it loads. */
 tm_digest tm_cache_key(const tm_digest *stage_id, const tm_digest *binaries, size_t count);

@@ -1,0 +1,120 @@
+/* cli.h: what the commands share: options, messages, the open store and catalog, and how a run shows on a terminal. */
+#ifndef TM_CLI_H
+#define TM_CLI_H
+
+#include "plugin/catalog.h"
+#include "recipe/recipe.h"
+#include "scheduler/record.h"
+#include "scheduler/run.h"
+
+#include <stdio.h>
+
+enum { CLI_OK = 0, CLI_FAILED = 1, CLI_USAGE = 2, CLI_STOPPED = 130 };
+
+typedef struct cli_list {
+    const char **items;
+    size_t count;
+} cli_list;
+
+/* Every option of every command; which a command takes stands in its row (commands.c). */
+typedef struct cli_options {
+    bool help, json, raw, greedy, kernels, keep_going;
+    const char *profile, *out, *name, *prompt, *data, *adapter, *system;
+    int64_t seed, threads, rows, max_tokens, max_length, top_k;
+    double temperature, top_p;
+    uint64_t memory;
+    cli_list settings, plugins, leave_out, with;
+    cli_list arguments; /* what is no option, the command left out */
+    bool given_seed, given_max_tokens, given_max_length, given_top_k, given_temperature, given_top_p;
+} cli_options;
+
+typedef struct cli_command {
+    const char *name;
+    const char *arguments; /* "RECIPE", "A B" */
+    const char *doc;       /* one line */
+    const char *options;   /* names, space-separated */
+    int minimum, maximum;  /* how many arguments */
+    int (*main)(const cli_options *options);
+    const char *more; /* the rest of its help */
+} cli_command;
+
+extern const cli_command cli_commands[];
+extern const size_t cli_command_count;
+const cli_command *cli_find_command(const char *name);
+
+/* options.c */
+/* Parses what follows the command's name; prints what is wrong. 0 or CLI_USAGE. */
+int cli_parse(const cli_command *command, int count, char **arguments, cli_options *out);
+void cli_options_free(cli_options *options);
+void cli_print_options(const cli_command *command, FILE *out);
+
+/* context.c */
+typedef struct cli_context {
+    const cli_options *options;
+    tm_store *store;
+    tm_catalog *catalog;
+} cli_context;
+temper_status cli_open(const cli_options *options, cli_context *out, temper_error *error);
+temper_status cli_open_catalog(const cli_options *options, tm_store *store, tm_catalog **out,
+                               temper_error *error);
+void cli_close(cli_context *context);
+/* Loads a recipe with the options' settings. */
+temper_status cli_load(cli_context *context, const char *path, bool lenient, tm_recipe *out,
+                       temper_error *error);
+uint32_t cli_threads(const cli_options *options);
+/* Prints "temper: message" (or {"error"}) and gives the exit code. */
+int cli_report(const cli_options *options, temper_status status, const temper_error *error);
+/* Ctrl-C: the first sets this, the second ends the program. */
+extern volatile int cli_cancelled;
+void cli_watch_signals(void);
+
+/* terminal.c */
+typedef struct cli_terminal {
+    const cli_options *options;
+    FILE *out;
+    bool rewrite; /* a terminal: one line is written over */
+    bool quiet;   /* say nothing at all */
+    int width;    /* of stage names */
+    double started, last_shown;
+    double done, total;
+    char unit[32], detail[96];
+    size_t node;
+} cli_terminal;
+void cli_terminal_init(cli_terminal *terminal, const cli_options *options, const tm_graph *graph, FILE *out);
+void cli_terminal_options(cli_terminal *terminal, tm_run_options *options);
+void cli_terminal_plan(cli_terminal *terminal, const tm_run *run);
+void cli_terminal_verdicts(cli_terminal *terminal, const tm_run *run);
+/* One event of --json. Takes name, value pairs up to NULL; a value is text. */
+void cli_event(const char *event, ...) __attribute__((sentinel));
+double cli_now(void);
+/* "1 240", "12" into out: thousands apart. */
+const char *cli_count(double number, char out[32]);
+
+/* one.c: a plan of one stage, as generate, score and selftest use it. */
+typedef struct cli_one {
+    const char *plugin, *stage;
+    const temper_json *parameters; /* as given, to be resolved */
+    const char *inputs[2][3];      /* name, kind, path; name NULL: none */
+    size_t input_count;
+} cli_one;
+temper_status cli_run_one(cli_context *context, temper_arena *arena, const cli_one *one, const char *output,
+                          tm_buffer *out, temper_error *error);
+
+/* commands */
+int cli_run(const cli_options *options);
+int cli_plan(const cli_options *options);
+int cli_explain(const cli_options *options);
+int cli_verify(const cli_options *options);
+int cli_reproduce(const cli_options *options);
+int cli_show(const cli_options *options);
+int cli_help(const cli_options *options);
+int cli_plugin(const cli_options *options);
+int cli_chat(const cli_options *options);
+int cli_generate(const cli_options *options);
+int cli_score(const cli_options *options);
+int cli_selftest(const cli_options *options);
+int cli_version(const cli_options *options);
+void cli_print_usage(FILE *out);
+void cli_print_command_help(const cli_command *command, FILE *out);
+
+#endif

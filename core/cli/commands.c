@@ -1,0 +1,57 @@
+/* commands.c: the table of commands. Help, parsing and dispatch all read it; nothing about a command is written twice. */
+#include "cli/cli.h"
+
+#define RUNNING "set seed profile threads memory plugins json"
+
+const cli_command cli_commands[] = {
+    {"run", "RECIPE", "run a recipe and archive what it made", RUNNING " out name leave-out", 1, 1, cli_run,
+     "Stages whose inputs did not change are taken from the cache; stop it at any moment and run it again to "
+     "go on.\n"
+     "Ends by naming the archive, the report and the command that reproduces them.\n"
+     "Exit code 1 when a stage or an expectation fails; what is finished is kept either way.\n"},
+    {"plan", "RECIPE", "say what a run would do: what is cached, what will run and why", RUNNING, 1, 1,
+     cli_plan, "Nothing is run.\n"},
+    {"explain", "A B", "name the first stage at which two runs part, and why", "json", 2, 2, cli_explain,
+     "A and B are archives, run ids (sha256:…) or the beginning of an archive's name in runs/.\n"
+     "Exit code 0 when the runs agree, 1 when they part.\n"},
+    {"verify", "ARCHIVE", "check every byte of an archive against its record", "json", 1, 1, cli_verify,
+     "Checks the container, run.json, every blob and that nothing is missing. Damage is found; forgery is "
+     "not: that is what\n"
+     "signatures are for.\n"},
+    {"reproduce", "ARCHIVE", "run an archive again, here, and compare stage by stage",
+     "with threads memory plugins json", 1, 1, cli_reproduce,
+     "Everything is made again in a fresh store. Exit code 0 when every output has the recorded bits.\n"},
+    {"show", "RUN [STAGE [OUTPUT]]", "look into a run: stages, numbers, rows", "rows json", 1, 3, cli_show,
+     "RUN is an archive, a run id, or the beginning of an archive's name in runs/.\n"},
+    {"chat", "MODEL", "talk with a model",
+     "adapter system max-tokens temperature top-k top-p seed profile threads memory plugins", 1, 1, cli_chat,
+     "MODEL is a folder, a GGUF file, builtin:NAME, or a run (its model). With --adapter RUN each question "
+     "is answered twice: by\n"
+     "MODEL, and by the model that RUN made. Reads one question a line; an empty line is skipped, /reset "
+     "forgets, /quit ends.\n"},
+    {"generate", "MODEL", "continue a prompt and print the continuation alone",
+     "prompt raw greedy max-tokens temperature top-k top-p seed profile threads memory plugins json", 1, 1,
+     cli_generate,
+     "The prompt is a user's message in the model's chat template; with --raw it is the text itself.\n"},
+    {"score", "MODEL", "score records: trained tokens, negative log-likelihood, perplexity",
+     "data max-length profile threads memory plugins json", 1, 1, cli_score,
+     "Records have messages, or prompt and completion, or text.\n"},
+    {"plugin", "list", "list the plugins there are", "plugins json", 1, 1, cli_plugin, ""},
+    {"help", "[COMMAND | PLUGIN | PLUGIN.STAGE | RECIPE]",
+     "explain a command, a plugin, a stage or a recipe's parameters", "plugins", 0, 1, cli_help, ""},
+    {"selftest", "--kernels", "check that this machine computes the specified bits",
+     "kernels seed profile threads plugins json", 0, 0, cli_selftest,
+     "Runs every kernel set this CPU has against the scalar specification.\n"},
+    {"version", "", "print the version", "", 0, 0, cli_version, ""},
+};
+const size_t cli_command_count = sizeof cli_commands / sizeof *cli_commands;
+
+const cli_command *cli_find_command(const char *name) {
+    size_t i;
+    for (i = 0; i < cli_command_count; i++) {
+        if (strcmp(cli_commands[i].name, name) == 0) {
+            return &cli_commands[i];
+        }
+    }
+    return NULL;
+}
