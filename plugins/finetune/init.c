@@ -33,134 +33,26 @@ static const temper_port *const inputs[] = {TEMPER_PORT(TEMPER_TEXT, "chat_templ
 static const temper_port *const outputs[] = {
     TEMPER_PORT(TEMPER_MODEL, "model", 0, "", "the model, in Hugging Face's form"), NULL};
 
-/* A JSON value under construction; failure is sticky. */
-typedef struct building {
-    const temper_json_api *json;
-    temper_arena *arena;
-    bool failed;
-} building;
-
-static void put(building *self, temper_json *object, const char *name, const temper_json *value) {
-    self->failed = self->failed || object == NULL || !self->json->set(self->arena, object, name, value);
-}
-
-static const temper_json *text(const building *self, const char *value) {
-    return self->json->new_string(self->arena, value, strlen(value));
-}
-
-static const temper_json *flag(const building *self, bool value) {
-    return self->json->new_boolean(self->arena, value);
-}
-
-/* The printable character that stands for a byte in byte-level vocabularies: itself where it is printable in Latin-1,
- * else the next one from U+0100. */
-static size_t byte_symbol(unsigned byte, char out[2]) {
-    unsigned symbol = 256;
-    for (unsigned b = 0; b <= byte; b++) {
-        bool printable = (b >= 33 && b <= 126) || (b >= 161 && b <= 172) || b >= 174;
-        if (b == byte && printable) {
-            symbol = byte;
-        } else if (b < byte && !printable) {
-            symbol++;
-        }
-    }
-    if (symbol < 128) {
-        out[0] = (char)symbol;
-        return 1;
-    }
-    out[0] = (char)(0xC0 | symbol >> 6);
-    out[1] = (char)(0x80 | (symbol & 0x3F));
-    return 2;
-}
-
-static temper_json *byte_level(building *self, bool use_regex) {
-    temper_json *part = self->json->new_object(self->arena);
-    put(self, part, "type", text(self, "ByteLevel"));
-    put(self, part, "add_prefix_space", flag(self, false));
-    put(self, part, "trim_offsets", flag(self, true));
-    put(self, part, "use_regex", flag(self, use_regex));
-    return part;
-}
-
-static temper_json *added_tokens(building *self, const temper_strings *special) {
-    temper_json *list = self->json->new_array(self->arena);
-    for (size_t i = 0; i < special->count; i++) {
-        temper_json *token = self->json->new_object(self->arena);
-        put(self, token, "id", self->json->new_integer(self->arena, 256 + (int64_t)i));
-        put(self, token, "content", text(self, special->items[i]));
-        put(self, token, "single_word", flag(self, false));
-        put(self, token, "lstrip", flag(self, false));
-        put(self, token, "rstrip", flag(self, false));
-        put(self, token, "normalized", flag(self, false));
-        put(self, token, "special", flag(self, true));
-        self->failed = self->failed || list == NULL || !self->json->append(self->arena, list, token);
-    }
-    return list;
-}
-
-/* A byte-level BPE without merges: byte b is token b, special token i is token 256 + i. */
-static temper_json *tokenizer_json(building *self, const temper_strings *special) {
-    const temper_json_api *json = self->json;
-    temper_json *vocabulary = json->new_object(self->arena), *model = json->new_object(self->arena),
-                *root = json->new_object(self->arena);
-    for (unsigned byte = 0; byte < 256; byte++) {
-        char symbol[3] = {0};
-        byte_symbol(byte, symbol);
-        put(self, vocabulary, symbol, json->new_integer(self->arena, byte));
-    }
-    put(self, model, "type", text(self, "BPE"));
-    put(self, model, "vocab", vocabulary);
-    put(self, model, "merges", json->new_array(self->arena));
-    put(self, root, "version", text(self, "1.0"));
-    put(self, root, "added_tokens", added_tokens(self, special));
-    put(self, root, "normalizer", json->new_null(self->arena));
-    put(self, root, "pre_tokenizer", byte_level(self, false));
-    put(self, root, "post_processor", json->new_null(self->arena));
-    put(self, root, "decoder", byte_level(self, false));
-    put(self, root, "model", model);
-    return root;
-}
-
-static temper_json *tokenizer_config(building *self, const init_parameters *parameters, const char *eos,
-                                     const char *chat, size_t chat_length) {
-    temper_json *root = self->json->new_object(self->arena);
-    put(self, root, "tokenizer_class", text(self, "PreTrainedTokenizerFast"));
-    put(self, root, "model_max_length", self->json->new_integer(self->arena, parameters->context));
-    put(self, root, "eos_token", text(self, eos));
-    put(self, root, "clean_up_tokenization_spaces", flag(self, false));
-    if (chat != NULL) {
-        put(self, root, "chat_template", self->json->new_string(self->arena, chat, chat_length));
-    }
-    return root;
-}
-
-static temper_status save_json(building *self, const temper_host *host, temper_output *output,
-                               const char *name, const temper_json *value, temper_error *error) {
-    size_t length = 0;
-    const char *written = self->failed ? NULL : self->json->write(self->arena, value, &length);
-    return written == NULL ? temper_no_memory(error) : save_file(host, output, name, written, length, error);
-}
-
+/* The three files beside config.json and the weights. A template is UTF-8 text without a zero byte, checked before. */
 static temper_status save_vocabulary(const init_parameters *parameters, const temper_host *host,
-                                     temper_output *output, size_t eos, const char *chat, size_t chat_length,
+                                     temper_output *output, size_t eos, const char *chat,
                                      temper_error *error) {
-    building self = {.json = host->json, .arena = host->json->arena_new()};
-    if (self.arena == NULL) {
-        return temper_no_memory(error);
-    }
-    temper_status status =
-        save_json(&self, host, output, "tokenizer.json", tokenizer_json(&self, &parameters->special), error);
+    const temper_strings *special = &parameters->special;
+    char *vocabulary = lm_tokenizer_write_bytes(special->items, special->count), generation[64];
+    char *config = lm_tokenizer_config_write(NULL, special->items[eos], chat, (size_t)parameters->context);
+    int length = snprintf(generation, sizeof generation, "{\n  \"eos_token_id\": %zu\n}", 256 + eos);
+    temper_status status = vocabulary == NULL || config == NULL ? temper_no_memory(error) : TEMPER_OK;
     if (!status) {
-        status = save_json(
-            &self, host, output, "tokenizer_config.json",
-            tokenizer_config(&self, parameters, parameters->special.items[eos], chat, chat_length), error);
+        status = save_file(host, output, "generation_config.json", generation, (size_t)length, error);
     }
     if (!status) {
-        temper_json *generation = self.json->new_object(self.arena);
-        put(&self, generation, "eos_token_id", self.json->new_integer(self.arena, 256 + (int64_t)eos));
-        status = save_json(&self, host, output, "generation_config.json", generation, error);
+        status = save_file(host, output, "tokenizer.json", vocabulary, strlen(vocabulary), error);
     }
-    self.json->arena_free(self.arena);
+    if (!status) {
+        status = save_file(host, output, "tokenizer_config.json", config, strlen(config), error);
+    }
+    free(vocabulary);
+    free(config);
     return status;
 }
 
@@ -236,6 +128,9 @@ static temper_status read_template(const temper_host *host, const char **chat, s
         return TEMPER_OK;
     }
     temper_status status = host->bytes(host, input, chat, length, error);
+    if (!status && memchr(*chat, 0, *length) != NULL) {
+        status = temper_fail(error, TEMPER_INVALID, "chat_template holds a zero byte");
+    }
     if (!status) {
         status = lm_template_compile(*chat, *length, &compiled, error);
     }
@@ -283,7 +178,7 @@ static temper_status run(void *self, const temper_host *host, temper_error *erro
                  ? temper_no_memory(error)
                  : save_file(host, output, "config.json", config_text, strlen(config_text), error);
     if (!status) {
-        status = save_vocabulary(parameters, host, output, eos, chat, chat_length, error);
+        status = save_vocabulary(parameters, host, output, eos, chat, error);
     }
     if (!status) {
         status = save_weights(host, output, model, dtype, error);

@@ -12,12 +12,21 @@
 
 enum { MOST_PORTS = 16, ANSWER_ROOM = 4096, WORKERS = 3 };
 
+enum { MOST_FILES = 32 };
+
+struct fake_folder {
+    char names[MOST_FILES][96];
+    tm_buffer files[MOST_FILES];
+    size_t count;
+};
+
 struct temper_input {
     char name[64];
     temper_kind kind;
     char *text;
     size_t length;
     fake_model *model;
+    const fake_folder *folder;
 };
 
 struct temper_output {
@@ -25,6 +34,7 @@ struct temper_output {
     char name[64];
     tm_buffer bytes;
     size_t records;
+    fake_folder *folder; /* of an output of kind model, once it has a file */
 };
 
 struct temper_batch {
@@ -215,14 +225,22 @@ static void host_close_reader(temper_reader *reader) {
 }
 
 static size_t host_file_count(const temper_host *host, const temper_input *input) {
-    (void)host, (void)input;
-    return 0;
+    (void)host;
+    return input->folder == NULL ? 0 : input->folder->count;
 }
 
 static temper_status host_file(const temper_host *host, const temper_input *input, size_t index,
                                temper_file *out, temper_error *error) {
-    (void)host, (void)input, (void)index, (void)out;
-    return temper_fail(error, TEMPER_UNSUPPORTED, "a fake model has no files");
+    (void)host;
+    if (input->folder == NULL) {
+        return temper_fail(error, TEMPER_UNSUPPORTED, "a fake model has no files");
+    }
+    assert_int_equal(out->size, sizeof *out);
+    assert_true(index < input->folder->count);
+    out->name = input->folder->names[index];
+    out->data = input->folder->files[index].data;
+    out->length = input->folder->files[index].length;
+    return TEMPER_OK;
 }
 
 /* --- outputs --- */
@@ -251,7 +269,9 @@ static temper_status host_write_record(temper_output *output, const temper_json 
 static temper_status host_write_bytes(temper_output *output, const void *data, size_t length,
                                       temper_error *error) {
     (void)error;
-    tm_buffer_append(&output->bytes, data, length);
+    tm_buffer *to =
+        output->folder == NULL ? &output->bytes : &output->folder->files[output->folder->count - 1];
+    tm_buffer_append(to, data, length);
     return TEMPER_OK;
 }
 
@@ -267,15 +287,63 @@ static temper_status host_write_metrics(temper_output *output, const temper_json
     return host_write_record(output, object, error);
 }
 
+/* A new, empty file; files stay sorted only if they are begun so, which readers must not rely on. */
+static void begin_file(fake_folder *folder, const char *name) {
+    assert_true(folder->count < MOST_FILES);
+    assert_true(strlen(name) < sizeof folder->names[0]);
+    assert_null(fake_folder_file(folder, name, NULL));
+    strcpy(folder->names[folder->count++], name);
+}
+
 static temper_status host_begin_file(temper_output *output, const char *name, temper_error *error) {
-    (void)output, (void)name;
-    return temper_fail(error, TEMPER_UNSUPPORTED, "the fake host writes no models");
+    (void)error;
+    if (output->folder == NULL) {
+        output->folder = fake_folder_new();
+    }
+    begin_file(output->folder, name);
+    return TEMPER_OK;
 }
 
 static temper_status host_link_input(temper_output *output, const char *prefix, const temper_input *input,
                                      temper_error *error) {
-    (void)output, (void)prefix, (void)input;
-    return temper_fail(error, TEMPER_UNSUPPORTED, "the fake host writes no models");
+    char name[256];
+    assert_non_null(input->folder);
+    for (size_t i = 0; i < input->folder->count; i++) {
+        snprintf(name, sizeof name, "%s/%s", prefix, input->folder->names[i]);
+        host_begin_file(output, name, error);
+        host_write_bytes(output, input->folder->files[i].data, input->folder->files[i].length, error);
+    }
+    return TEMPER_OK;
+}
+
+fake_folder *fake_folder_new(void) {
+    fake_folder *folder = calloc(1, sizeof *folder);
+    assert_non_null(folder);
+    return folder;
+}
+
+void fake_folder_put(fake_folder *folder, const char *name, const void *data, size_t length) {
+    begin_file(folder, name);
+    tm_buffer_append(&folder->files[folder->count - 1], data, length);
+}
+
+const char *fake_folder_file(const fake_folder *folder, const char *name, size_t *length) {
+    for (size_t i = 0; i < folder->count; i++) {
+        if (strcmp(folder->names[i], name) == 0) {
+            if (length != NULL) {
+                *length = folder->files[i].length;
+            }
+            return folder->files[i].data;
+        }
+    }
+    return NULL;
+}
+
+void fake_folder_free(fake_folder *folder) {
+    for (size_t i = 0; folder != NULL && i < folder->count; i++) {
+        tm_buffer_free(&folder->files[i]);
+    }
+    free(folder);
 }
 
 /* --- the model service --- */
@@ -476,6 +544,7 @@ static void drop_outputs(fake_host *f) {
     size_t i;
     for (i = 0; i < MOST_PORTS; i++) {
         tm_buffer_free(&f->outputs[i].bytes);
+        fake_folder_free(f->outputs[i].folder);
     }
     memset(f->outputs, 0, sizeof f->outputs);
     f->output_count = 0;
@@ -519,6 +588,27 @@ void fake_host_text(fake_host *f, const char *name, const char *text) {
 
 void fake_host_model(fake_host *f, const char *name, fake_model *model) {
     add_input(f, name, TEMPER_MODEL, NULL)->model = model;
+}
+
+void fake_host_folder(fake_host *f, const char *name, const fake_folder *folder) {
+    add_input(f, name, TEMPER_MODEL, NULL)->folder = folder;
+}
+
+fake_folder *fake_host_take_folder(fake_host *f, const char *name) {
+    for (size_t i = 0; i < f->output_count; i++) {
+        if (strcmp(f->outputs[i].name, name) == 0) {
+            fake_folder *folder = f->outputs[i].folder;
+            f->outputs[i].folder = NULL;
+            assert_non_null(folder);
+            return folder;
+        }
+    }
+    fail_msg("there is no output %s", name);
+    return NULL;
+}
+
+void fake_host_profile(fake_host *f, const char *profile) {
+    f->host.profile = profile;
 }
 
 void fake_host_seed(fake_host *f, uint64_t seed) {

@@ -36,7 +36,19 @@ void fake_host_text(fake_host *host, const char *name, const char *text);
 void fake_host_model(fake_host *host, const char *name,
                      fake_model *model); /* the model must outlive the host */
 
-void fake_host_seed(fake_host *host, uint64_t seed); /* of rng_key */
+/* Real model files, for stages that read or write them. */
+typedef struct fake_folder fake_folder;
+void fake_host_folder(fake_host *host, const char *name,
+                      const fake_folder *folder); /* the folder must outlive the host */
+fake_folder *fake_host_take_folder(fake_host *host, const char *output); /* after a run; the caller's */
+/* A file of it, 0-terminated; NULL when there is none. */
+const char *fake_folder_file(const fake_folder *folder, const char *name, size_t *length);
+void fake_folder_put(fake_folder *folder, const char *name, const void *data, size_t length);
+fake_folder *fake_folder_new(void);
+void fake_folder_free(fake_folder *folder);
+
+void fake_host_profile(fake_host *host, const char *profile); /* f32/1 without it */
+void fake_host_seed(fake_host *host, uint64_t seed);          /* of rng_key */
 void fake_host_backwards(fake_host *host); /* parallel_for from the last index to the first, 3 workers */
 void fake_host_cancel(fake_host *host);
 void fake_host_fail_allocation(fake_host *host, long number); /* that allocation and all after it; -1: none */
