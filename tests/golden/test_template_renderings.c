@@ -150,6 +150,11 @@ static void test_renderings(void **state) {
         templates, compiled, whole, counts.rendered, counts.failed_as_expected, counts.unsupported,
         counts.wrong);
     assert_int_equal(counts.wrong, 0);
+    assert_int_equal(templates, 43);
+    assert_int_equal(compiled, 15);
+    assert_int_equal(whole, 9);
+    assert_int_equal(counts.rendered, 162);
+    assert_int_equal(counts.failed_as_expected, 12);
 }
 
 int main(void) {

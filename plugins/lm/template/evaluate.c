@@ -497,16 +497,24 @@ static temper_status postfix(lm_run *run, const lm_node *node, lm_value *out) {
     return status ? status : subscript(run, node, &of, &index, out);
 }
 
-temper_status lm_evaluate(lm_run *run, const lm_node *node, lm_value *out) {
-    *out = lm_value_undefined(NULL);
-    if (++run->steps > LM_TEMPLATE_STEPS) {
-        return lm_run_fail(run, node->line, TEMPER_INVALID, "more than %d steps", LM_TEMPLATE_STEPS);
+static bool is_function(const char *name) {
+    static const char *const names[] = {"raise_exception", "strftime_now", "namespace", "range", "dict",
+                                        "lipsum",          "cycler",       "joiner"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        if (strcmp(names[i], name) == 0) {
+            return true;
+        }
     }
+    return false;
+}
+
+static temper_status evaluate(lm_run *run, const lm_node *node, lm_value *out) {
     switch (node->kind) {
     case LM_NODE_LITERAL: *out = node->value; return TEMPER_OK;
     case LM_NODE_NAME:
         if (!lm_scope_get(run->scope, node->name, out)) {
-            *out = lm_value_undefined(node->name);
+            *out = is_function(node->name) ? (lm_value){.kind = LM_FUNCTION, .name = node->name}
+                                           : lm_value_undefined(node->name);
         }
         return TEMPER_OK;
     case LM_NODE_LIST: return list(run, node, out);
@@ -526,4 +534,19 @@ temper_status lm_evaluate(lm_run *run, const lm_node *node, lm_value *out) {
     case LM_NODE_METHOD: return method(run, node, out);
     }
     return TEMPER_OK;
+}
+
+temper_status lm_evaluate(lm_run *run, const lm_node *node, lm_value *out) {
+    *out = lm_value_undefined(NULL);
+    if (++run->steps > LM_TEMPLATE_STEPS) {
+        return lm_run_fail(run, node->line, TEMPER_INVALID, "more than %d steps", LM_TEMPLATE_STEPS);
+    }
+    if (run->depth >= LM_MAX_EVALUATIONS) {
+        return lm_run_fail(run, node->line, TEMPER_UNSUPPORTED, "an expression of more than %d parts",
+                           LM_MAX_EVALUATIONS);
+    }
+    run->depth++;
+    temper_status status = evaluate(run, node, out);
+    run->depth--;
+    return status;
 }

@@ -28,7 +28,8 @@ typedef enum lm_value_kind {
     LM_LIST,
     LM_MESSAGE,
     LM_LOOP,
-    LM_NAMESPACE
+    LM_NAMESPACE,
+    LM_FUNCTION /* one that transformers' templates can see: defined, whether it can be called here or not */
 } lm_value_kind;
 
 /* Who wrote a byte, in one number: message << 2 | author; 0 for the template. */
@@ -194,7 +195,8 @@ enum {
     LM_TEMPLATE_STEPS = 10000000,
     LM_TEMPLATE_MEMORY = 256 << 20,
     LM_TEMPLATE_OUTPUT = 64 << 20,
-    LM_MAX_LIST_DEPTH = 8
+    LM_MAX_LIST_DEPTH = 8,
+    LM_MAX_EVALUATIONS = 500
 };
 
 typedef struct lm_loop {
@@ -213,7 +215,8 @@ typedef struct lm_run {
     lm_scope *scope;
     lm_arena arena;
     unsigned long steps;
-    unsigned line; /* of the statement at hand */
+    unsigned depth; /* of evaluations inside one another: a + b + c + ... is a tree as deep as it is long */
+    unsigned line;  /* of the statement at hand */
     lm_rendering *out;
     size_t capacity;
     temper_error *error;

@@ -35,8 +35,8 @@ bool lm_value_true(const lm_value *value) {
 }
 
 const char *lm_value_kind_name(const lm_value *value) {
-    static const char *const names[] = {"undefined", "none",      "a boolean", "an integer", "a text",
-                                        "a list",    "a message", "a loop",    "a namespace"};
+    static const char *const names[] = {"undefined", "none",      "a boolean", "an integer",  "a text",
+                                        "a list",    "a message", "a loop",    "a namespace", "a function"};
     return names[value->kind];
 }
 
