@@ -96,9 +96,11 @@ typedef struct cli_one {
     const temper_json *parameters; /* as given, to be resolved */
     const char *inputs[2][3];      /* name, kind, path; name NULL: none */
     size_t input_count;
+    bool fresh; /* never from the cache */
 } cli_one;
+/* `numbers` gets the stage's output "metrics", when it has one. */
 temper_status cli_run_one(cli_context *context, temper_arena *arena, const cli_one *one, const char *output,
-                          tm_buffer *out, temper_error *error);
+                          tm_buffer *out, tm_buffer *numbers, temper_error *error);
 
 /* commands */
 int cli_run(const cli_options *options);

@@ -62,15 +62,31 @@ static temper_status make_graph(cli_context *context, temper_arena *arena, const
     return status;
 }
 
+/* A blob output's bytes; nothing when the stage has no such output. */
+static temper_status read_output(const cli_context *context, const tm_run *run, const char *name,
+                                 tm_buffer *out, temper_error *error) {
+    const tm_run_output_blob *made = tm_run_find_output(run, 0, name);
+    const void *data;
+    size_t size;
+    temper_status status;
+    if (made == NULL) {
+        return TEMPER_OK;
+    }
+    status = tm_store_map(context->store, &made->digest, &data, &size, error);
+    if (status == TEMPER_OK) {
+        tm_buffer_append(out, data, size);
+        tm_store_unmap(context->store, data, size);
+        status = tm_buffer_ok(out) ? TEMPER_OK : temper_fail(error, TEMPER_NO_MEMORY, "out of memory");
+    }
+    return status;
+}
+
 temper_status cli_run_one(cli_context *context, temper_arena *arena, const cli_one *one, const char *output,
-                          tm_buffer *out, temper_error *error) {
+                          tm_buffer *out, tm_buffer *numbers, temper_error *error) {
     tm_run_options options = {.store = context->store, .catalog = context->catalog, .cancel = &cli_cancelled};
-    const tm_run_output_blob *made;
     cli_terminal terminal;
     tm_graph *graph = NULL;
     tm_run *run = NULL;
-    const void *data;
-    size_t size;
     temper_status status = make_graph(context, arena, one, &graph, error);
     if (status) {
         return status;
@@ -81,6 +97,7 @@ temper_status cli_run_one(cli_context *context, temper_arena *arena, const cli_o
     }
     options.threads = cli_threads(context->options);
     options.memory = context->options->memory;
+    options.fresh = one->fresh;
     cli_terminal_init(&terminal, context->options, graph, stderr);
     terminal.quiet =
         !terminal.rewrite || context->options->json; /* standard output carries the answer alone */
@@ -90,18 +107,13 @@ temper_status cli_run_one(cli_context *context, temper_arena *arena, const cli_o
     if (status) {
         goto out;
     }
-    made = tm_run_find_output(run, 0, output);
-    if (made == NULL) {
+    if (tm_run_find_output(run, 0, output) == NULL) {
         status = temper_fail(error, TEMPER_UNSUPPORTED, "%s.%s has no output '%s'", one->plugin, one->stage,
                              output);
         goto out;
     }
-    status = tm_store_map(context->store, &made->digest, &data, &size, error);
-    if (status == TEMPER_OK) {
-        tm_buffer_append(out, data, size);
-        tm_store_unmap(context->store, data, size);
-        status = tm_buffer_ok(out) ? TEMPER_OK : temper_fail(error, TEMPER_NO_MEMORY, "out of memory");
-    }
+    status = read_output(context, run, output, out, error);
+    status = status ? status : read_output(context, run, "metrics", numbers, error);
 out:
     tm_run_free(run);
     tm_graph_free(graph);
@@ -111,10 +123,11 @@ out:
 /* Opens, runs, and hands the answer on; the frame of all three commands. */
 static int run_and_print(const cli_options *options, temper_arena *arena, const cli_one *one,
                          const char *output,
-                         int (*print)(const cli_options *options, const tm_buffer *answer)) {
+                         int (*print)(const cli_options *options, const tm_buffer *answer,
+                                      const tm_buffer *numbers)) {
     cli_context context;
     temper_error error = TEMPER_ERROR_INIT;
-    tm_buffer answer = TM_BUFFER_INIT;
+    tm_buffer answer = TM_BUFFER_INIT, numbers = TM_BUFFER_INIT;
     temper_status status;
     int code;
     cli_watch_signals();
@@ -122,19 +135,21 @@ static int run_and_print(const cli_options *options, temper_arena *arena, const 
     if (status) {
         return cli_report(options, status, &error);
     }
-    status = cli_run_one(&context, arena, one, output, &answer, &error);
-    code = status ? cli_report(options, status, &error) : print(options, &answer);
+    status = cli_run_one(&context, arena, one, output, &answer, &numbers, &error);
+    code = status ? cli_report(options, status, &error) : print(options, &answer, &numbers);
     tm_buffer_free(&answer);
+    tm_buffer_free(&numbers);
     cli_close(&context);
     return code;
 }
 
-static int print_continuation(const cli_options *options, const tm_buffer *answer) {
+static int print_continuation(const cli_options *options, const tm_buffer *answer, const tm_buffer *numbers) {
     temper_arena *arena = tm_arena_new();
     const temper_json *record = NULL;
     const char *text;
     size_t length = 0;
     temper_error error = TEMPER_ERROR_INIT;
+    (void)numbers;
     temper_status status = arena == NULL
                                ? temper_fail(&error, TEMPER_NO_MEMORY, "out of memory")
                                : tm_json_parse(arena, answer->data, answer->length, &record, &error);
@@ -197,7 +212,7 @@ int cli_generate(const cli_options *options) {
     return code;
 }
 
-static int print_metrics(const cli_options *options, const tm_buffer *answer) {
+static int print_metrics(const cli_options *options, const tm_buffer *answer, const tm_buffer *numbers) {
     temper_arena *arena = tm_arena_new();
     const temper_json *metrics = NULL;
     temper_error error = TEMPER_ERROR_INIT;
@@ -205,6 +220,7 @@ static int print_metrics(const cli_options *options, const tm_buffer *answer) {
     temper_status status = arena == NULL
                                ? temper_fail(&error, TEMPER_NO_MEMORY, "out of memory")
                                : tm_json_parse(arena, answer->data, answer->length, &metrics, &error);
+    (void)numbers;
     if (status == TEMPER_OK && options->json) {
         printf("%s\n", answer->data);
     } else {
@@ -253,23 +269,43 @@ int cli_score(const cli_options *options) {
     return code;
 }
 
-static int print_text(const cli_options *options, const tm_buffer *answer) {
-    (void)options;
-    fwrite(answer->data, 1, answer->length, stdout);
-    return CLI_OK;
+/* The last line says how many disagreements there were; the stage's metrics say it too, as a number. */
+static int print_selftest(const cli_options *options, const tm_buffer *answer, const tm_buffer *numbers) {
+    temper_arena *arena = tm_arena_new();
+    const temper_json *metrics = NULL;
+    int64_t disagreements = -1;
+    if (arena != NULL && numbers->length > 0 &&
+        tm_json_parse(arena, numbers->data, numbers->length, &metrics, NULL) == TEMPER_OK) {
+        (void)tm_json_integer(tm_json_member(metrics, "disagreements"), &disagreements);
+    }
+    if (options->json) {
+        printf("%s\n", numbers->length > 0 ? numbers->data : "{}");
+    } else {
+        fwrite(answer->data != NULL ? answer->data : "", 1, answer->length, stdout);
+    }
+    tm_arena_free(arena);
+    return disagreements == 0 ? CLI_OK : CLI_FAILED;
 }
 
 int cli_selftest(const cli_options *options) {
     temper_arena *arena = tm_arena_new();
-    cli_one one = {.plugin = "native", .stage = "selftest"};
+    cli_one one = {.plugin = "native", .stage = "selftest", .fresh = true};
+    temper_json *parameters;
     int code;
     if (!options->kernels) {
         fprintf(stderr, "temper selftest: say what to check: temper selftest --kernels\n");
         tm_arena_free(arena);
         return CLI_USAGE;
     }
-    one.parameters = arena != NULL ? tm_json_object(arena) : NULL;
-    code = run_and_print(options, arena, &one, "report", print_text);
+    parameters = arena != NULL ? tm_json_object(arena) : NULL;
+    if (parameters == NULL ||
+        (options->given_seed && !tm_json_set_integer(arena, parameters, "seed", options->seed))) {
+        fprintf(stderr, "temper selftest: out of memory\n");
+        tm_arena_free(arena);
+        return CLI_FAILED;
+    }
+    one.parameters = parameters;
+    code = run_and_print(options, arena, &one, "lines", print_selftest);
     tm_arena_free(arena);
     return code;
 }

@@ -299,23 +299,35 @@ static void fail_unknown_key(lua_State *L, const stage_use *call, const char *ke
                 recipe_hint(state, key, names, count));
 }
 
+/* Does the message quote the name: "lora.rank" or 'lora.rank'? */
+static bool quotes(const char *message, const char *name, const char *inner) {
+    static const char marks[] = {'"', '\''};
+    char quoted[200];
+    size_t i;
+    for (i = 0; i < 2; i++) {
+        snprintf(quoted, sizeof quoted, "%c%.80s%s%.80s%c", marks[i], name, *inner != 0 ? "." : "", inner,
+                 marks[i]);
+        if (strstr(message, quoted) != NULL) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* The message of a resolver names a parameter; its line is that of the key. */
 static place message_place(lua_State *L, const stage_use *call, const temper_json *given,
                            const char *message) {
-    size_t i;
+    size_t i, j;
     for (i = 0; i < tm_json_length(given); i++) {
-        const temper_json *value, *inner_value;
+        const temper_json *value;
         const char *name = tm_json_name(given, i, &value);
-        const char *quoted = tm_arena_format(recipe_of(L)->arena, "'%s'", name);
-        size_t j;
         for (j = 0; tm_json_kind(value) == TEMPER_JSON_OBJECT && j < tm_json_length(value); j++) {
-            const char *inner = tm_json_name(value, j, &inner_value);
-            const char *whole = tm_arena_format(recipe_of(L)->arena, "'%s.%s'", name, inner);
-            if (whole != NULL && strstr(message, whole) != NULL) {
+            const char *inner = tm_json_name(value, j, NULL);
+            if (quotes(message, name, inner)) {
                 return key_place(L, call, inner);
             }
         }
-        if (quoted != NULL && strstr(message, quoted) != NULL) {
+        if (quotes(message, name, "")) {
             return key_place(L, call, name);
         }
     }

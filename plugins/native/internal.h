@@ -6,6 +6,7 @@
 #include "../lm/generate/generate.h"
 
 #include <temper/model.h>
+#include <temper/plugin.h>
 
 enum { NATIVE_STOPS = 4 };
 
@@ -56,6 +57,9 @@ typedef struct native_reporter {
     size_t total;
 } native_reporter;
 int native_report(void *context, size_t finished, size_t tokens); /* an lm_progress */
+
+/* selftest.c */
+extern const temper_stage native_selftest_stage;
 
 /* text.c */
 /* Bytes as valid UTF-8, malloc'ed and 0-terminated: an unfinished character at the end is dropped, any other broken
