@@ -14,6 +14,9 @@ static const lm_kernels *const all[] = {
     &lm_kernels_avx512_bf16, &lm_kernels_avx512,
     &lm_kernels_avx2,
 #endif
+#if LM_HAVE_NEON
+    &lm_kernels_neon,
+#endif
     &lm_kernels_scalar,      NULL,
 };
 
@@ -66,6 +69,7 @@ static const char *missing(const lm_kernels *set) {
 
 #else
 
+/* Every AArch64 CPU has what `neon` uses, every CPU what `scalar` does. */
 static const char *missing(const lm_kernels *set) {
     (void)set;
     return NULL;

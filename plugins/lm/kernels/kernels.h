@@ -142,6 +142,9 @@ const lm_product *lm_kernels_product(const lm_kernels *set, const char *profile)
  * printed to `report` with what repeats it. `temper selftest --kernels`. */
 typedef void lm_report(void *context, const char *line);
 size_t lm_kernels_selftest(uint64_t seed, unsigned rounds, lm_report *report, void *context);
+/* One number for the results of a fixed set of products and row operations: the same for every set on every
+ * machine, so that machines can be compared. 0 when there is no memory. */
+uint64_t lm_kernels_digest(const lm_kernels *set, uint64_t seed, unsigned rounds);
 
 /* Scalar double functions for what is not a row: schedules, rope tables, bias corrections: temper/math.h. */
 

@@ -6,6 +6,7 @@
 #ifndef LM_KERNELS_PRODUCT_H
 #define LM_KERNELS_PRODUCT_H
 
+#include "flush.h"
 #include "pack.h"
 #include "tile.h"
 
@@ -85,10 +86,6 @@ static inline void multiply_all(operand_kind kind, tile_function *const *tiles, 
     }
 }
 
-/* FTZ and DAZ while bf16/1 multiplies. The tiles are called through pointers, so no arithmetic of theirs
- * can be moved across these by the compiler. */
-enum { FLUSH_TO_ZERO = 0x8000, DENORMALS_ARE_ZERO = 0x0040 };
-
 static void f32_multiply(size_t m, size_t n, size_t k, const float *a, size_t a_stride, bool a_transposed,
                          const void *packed, float *c, size_t c_stride, bool accumulate, void *scratch) {
     multiply_all(PLAIN, f32_tiles, m, n, k, a, a_stride, a_transposed, packed, f32_panel_bytes(k), c,
@@ -97,11 +94,10 @@ static void f32_multiply(size_t m, size_t n, size_t k, const float *a, size_t a_
 
 static void bf16_multiply(size_t m, size_t n, size_t k, const float *a, size_t a_stride, bool a_transposed,
                           const void *packed, float *c, size_t c_stride, bool accumulate, void *scratch) {
-    unsigned saved = _mm_getcsr();
-    _mm_setcsr(saved | FLUSH_TO_ZERO | DENORMALS_ARE_ZERO);
+    uint64_t saved = flush_begin(); /* the tiles are called through pointers: flush.h */
     multiply_all(BF16_OPERAND, bf16_tiles, m, n, k, a, a_stride, a_transposed, packed, bf16_panel_bytes(k), c,
                  c_stride, accumulate, scratch);
-    _mm_setcsr(saved);
+    flush_end(saved);
 }
 
 /* The two products of a set. */

@@ -12,6 +12,9 @@
 
 enum { WHOLE_LENGTH = 1 << 16, ROW_INPUTS = 5, LONGEST_ROW = 2100 };
 
+static const char *const profiles[] = {"f32/1", "bf16/1"};
+enum { PROFILES = sizeof profiles / sizeof profiles[0] };
+
 typedef struct selftest {
     uint64_t seed, round, draws;
     lm_report *report;
@@ -162,20 +165,26 @@ static void check_split(selftest *t, const lm_kernels *set, const lm_product *pr
     compare(t, set, "product cut in four", t->got, t->expected, cells);
 }
 
+/* Draws a product and its operands. */
+static void draw_operands(selftest *t, const char *profile, product_case *p) {
+    size_t mixture;
+    draw_product(t, profile, p);
+    mixture = draw_mixture(t);
+    fill(t, t->a, (p->a_transposed ? p->k : p->m) * p->a_stride, mixture);
+    mixture = below(t, 2) == 0 ? mixture : draw_mixture(t); /* small times small must not be rare */
+    fill(t, t->b, (p->b_transposed ? p->n : p->k) * p->b_stride, mixture);
+    fill(t, t->c, p->m * p->c_stride, below(t, 2) == 0 ? mixture : draw_mixture(t));
+}
+
 static void check_product(selftest *t, const char *profile) {
     const lm_kernels *const *sets = lm_kernels_all();
     const lm_kernels *scalar = lm_kernels_choose("scalar", NULL);
     const lm_product *reference = lm_kernels_product(scalar, profile);
     product_case p;
-    size_t cells, bytes, mixture;
-    draw_product(t, profile, &p);
+    size_t cells, bytes;
+    draw_operands(t, profile, &p);
     cells = p.m * p.c_stride;
     bytes = packed_bytes(reference, &p);
-    mixture = draw_mixture(t);
-    fill(t, t->a, (p.a_transposed ? p.k : p.m) * p.a_stride, mixture);
-    mixture = below(t, 2) == 0 ? mixture : draw_mixture(t); /* small times small must not be rare */
-    fill(t, t->b, (p.b_transposed ? p.n : p.k) * p.b_stride, mixture);
-    fill(t, t->c, cells, below(t, 2) == 0 ? mixture : draw_mixture(t));
     memset(t->packed_expected, 0x55, bytes);
     reference->pack(t->packed_expected, t->b, p.k, p.n, p.b_stride, p.b_transposed);
     memcpy(t->packed, t->packed_expected, bytes);
@@ -340,24 +349,34 @@ static const struct {
     {"adamw", run_adamw},
 };
 
+enum { OPERATIONS = sizeof operations / sizeof operations[0] };
+
+/* Draws the inputs of the row operations. Returns how many values one may write. */
+static size_t draw_rows(selftest *t, row_case *r) {
+    size_t room;
+    *r = (row_case){.n = length(t, 100, LONGEST_ROW)};
+    room = 3 * r->n + 2;
+    for (size_t i = 0; i < ROW_INPUTS; i++) {
+        float *row = t->a + i * LONGEST_ROW;
+        fill(t, row, r->n, draw_mixture(t));
+        r->in[i] = row;
+    }
+    fill(t, r->number, 4, draw_mixture(t));
+    r->flag = below(t, 2) == 1;
+    fill(t, t->c, room, draw_mixture(t)); /* what is not written must stay */
+    return room;
+}
+
 static void check_rows(selftest *t) {
     const lm_kernels *const *sets = lm_kernels_all();
     const lm_kernels *scalar = lm_kernels_choose("scalar", NULL);
-    row_case r = {.n = length(t, 100, LONGEST_ROW)};
-    size_t room = 3 * r.n + 2;
-    for (size_t i = 0; i < ROW_INPUTS; i++) {
-        float *row = t->a + i * LONGEST_ROW;
-        fill(t, row, r.n, draw_mixture(t));
-        r.in[i] = row;
-    }
-    fill(t, r.number, 4, draw_mixture(t));
-    r.flag = below(t, 2) == 1;
-    fill(t, t->c, room, draw_mixture(t)); /* what is not written must stay */
+    row_case r;
+    size_t room = draw_rows(t, &r);
     for (; *sets != scalar; sets++) {
         if (!lm_kernels_usable(*sets, NULL)) {
             continue;
         }
-        for (size_t i = 0; i < sizeof operations / sizeof operations[0]; i++) {
+        for (size_t i = 0; i < OPERATIONS; i++) {
             copy(t->expected, t->c, room);
             copy(t->got, t->c, room);
             operations[i].run(scalar, &r, t->expected);
@@ -370,32 +389,46 @@ static void check_rows(selftest *t) {
 /* --- all of it --- */
 
 static size_t scratch_size(void) {
-    size_t size = 0;
+    size_t size = 64;
     for (const lm_kernels *const *set = lm_kernels_all(); *set != NULL; set++) {
-        size_t f32 = (*set)->f32.scratch_bytes(WHOLE_LENGTH), bf16 = (*set)->bf16.scratch_bytes(WHOLE_LENGTH);
-        size = f32 > size ? f32 : size;
-        size = bf16 > size ? bf16 : size;
+        for (size_t i = 0; i < PROFILES; i++) {
+            size_t bytes = lm_kernels_product(*set, profiles[i])->scratch_bytes(WHOLE_LENGTH);
+            size = bytes > size ? bytes : size;
+        }
     }
     return (size + 63) / 64 * 64;
 }
 
-size_t lm_kernels_selftest(uint64_t seed, unsigned rounds, lm_report *report, void *context) {
-    selftest t = {.seed = seed, .report = report, .context = context};
-    float **const buffers[] = {&t.a, &t.b, &t.c, &t.expected, &t.got, &t.split};
-    const size_t count = sizeof buffers / sizeof buffers[0];
+/* Room for `t`; false when there is none. */
+static bool begin(selftest *t) {
+    float **const buffers[] = {&t->a, &t->b, &t->c, &t->expected, &t->got, &t->split};
     bool complete = true;
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; i < sizeof buffers / sizeof buffers[0]; i++) {
         *buffers[i] = malloc(WHOLE_LENGTH * 2 * sizeof(float));
         complete = complete && *buffers[i] != NULL;
     }
-    t.packed = malloc(WHOLE_LENGTH * 16);
-    t.packed_expected = malloc(WHOLE_LENGTH * 16);
-    t.scratch = aligned_alloc(64, scratch_size());
-    if (complete && t.packed != NULL && t.packed_expected != NULL && t.scratch != NULL) {
+    t->packed = malloc(WHOLE_LENGTH * 16);
+    t->packed_expected = malloc(WHOLE_LENGTH * 16);
+    t->scratch = aligned_alloc(64, scratch_size());
+    return complete && t->packed != NULL && t->packed_expected != NULL && t->scratch != NULL;
+}
+
+static void end(selftest *t) {
+    void *const buffers[] = {
+        t->a, t->b, t->c, t->expected, t->got, t->split, t->packed, t->packed_expected, t->scratch};
+    for (size_t i = 0; i < sizeof buffers / sizeof buffers[0]; i++) {
+        free(buffers[i]);
+    }
+}
+
+size_t lm_kernels_selftest(uint64_t seed, unsigned rounds, lm_report *report, void *context) {
+    selftest t = {.seed = seed, .report = report, .context = context};
+    if (begin(&t)) {
         for (t.round = 0; t.round < rounds; t.round++) {
             t.draws = 0;
-            check_product(&t, "f32/1");
-            check_product(&t, "bf16/1");
+            for (size_t i = 0; i < PROFILES; i++) {
+                check_product(&t, profiles[i]);
+            }
             check_rows(&t);
         }
     } else {
@@ -404,11 +437,51 @@ size_t lm_kernels_selftest(uint64_t seed, unsigned rounds, lm_report *report, vo
             report(context, "no memory for the self-test's buffers (about 6 MB)");
         }
     }
-    for (size_t i = 0; i < count; i++) {
-        free(*buffers[i]);
-    }
-    free(t.packed);
-    free(t.packed_expected);
-    free(t.scratch);
+    end(&t);
     return t.disagreements;
+}
+
+/* FNV-1a over the canonical bits of values, lowest byte first whatever the machine's order. */
+static uint64_t digest_of(uint64_t digest, const float *x, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        uint32_t bits = canonical(x[i]);
+        for (int byte = 0; byte < 4; byte++) {
+            digest = (digest ^ (bits >> 8 * byte & 0xffu)) * UINT64_C(0x100000001b3);
+        }
+    }
+    return digest;
+}
+
+static uint64_t digest_product(selftest *t, const lm_kernels *set, const char *profile, uint64_t digest) {
+    const lm_product *product = lm_kernels_product(set, profile);
+    product_case p;
+    size_t cells;
+    draw_operands(t, profile, &p);
+    cells = p.m * p.c_stride;
+    product->pack(t->packed, t->b, p.k, p.n, p.b_stride, p.b_transposed);
+    multiply(product, &p, t, t->c, 0, p.m, 0, p.n);
+    product->round(t->got, t->a, p.k);
+    return digest_of(digest_of(digest, t->c, cells), t->got, p.k);
+}
+
+uint64_t lm_kernels_digest(const lm_kernels *set, uint64_t seed, unsigned rounds) {
+    selftest t = {.seed = seed};
+    uint64_t digest = UINT64_C(0xcbf29ce484222325);
+    bool ready = begin(&t);
+    for (t.round = 0; ready && t.round < rounds; t.round++) {
+        row_case r;
+        size_t room;
+        t.draws = 0;
+        for (size_t i = 0; i < PROFILES; i++) {
+            digest = digest_product(&t, set, profiles[i], digest);
+        }
+        room = draw_rows(&t, &r);
+        for (size_t i = 0; i < OPERATIONS; i++) {
+            copy(t.got, t.c, room);
+            operations[i].run(set, &r, t.got);
+            digest = digest_of(digest, t.got, room);
+        }
+    }
+    end(&t);
+    return ready ? digest : 0;
 }

@@ -17,6 +17,12 @@
 #define LM_HAVE_X86_SETS 0
 #endif
 
+#if defined(__aarch64__) && !LM_REAL_IS_DOUBLE
+#define LM_HAVE_NEON 1
+#else
+#define LM_HAVE_NEON 0
+#endif
+
 extern const lm_kernels lm_kernels_scalar;
 #if LM_HAVE_X86_SETS
 extern const lm_kernels lm_kernels_avx2;
@@ -24,6 +30,9 @@ extern const lm_kernels lm_kernels_avx512;
 extern const lm_kernels lm_kernels_avx512_bf16;
 /* Does vdpbf16ps compute what docs/numerics.md says? Only for a CPU that has it. */
 bool lm_avx512_bf16_holds(void);
+#endif
+#if LM_HAVE_NEON
+extern const lm_kernels lm_kernels_neon;
 #endif
 
 #endif
