@@ -4,9 +4,15 @@
 #include "plugin/child.h"
 #include "plugin/description.h"
 #include "plugin/words.h"
+#include <stdlib.h>
 #include <string.h>
 
-enum { DEADLINE_SECONDS = 10 };
+/* How long loading may take: 10 s, or $TEMPER_DESCRIBE_DEADLINE. */
+static double describe_deadline(void) {
+    const char *text = getenv("TEMPER_DESCRIBE_DEADLINE");
+    double seconds = text != NULL ? strtod(text, NULL) : 0;
+    return seconds > 0 && seconds < 3600 ? seconds : 10;
+}
 
 static temper_status read_answer(const char *text, size_t length, temper_arena *arena,
                                  const temper_json **out, temper_error *error) {
@@ -24,7 +30,7 @@ static temper_status read_answer(const char *text, size_t length, temper_arena *
 
 temper_status tm_describe(const char *worker, const char *path, temper_arena *arena, const temper_json **out,
                           temper_error *error) {
-    double deadline = tm_seconds_now() + DEADLINE_SECONDS;
+    double patience = describe_deadline(), deadline = tm_seconds_now() + patience;
     tm_child child;
     char how[160];
     bool killed = false;
@@ -50,9 +56,9 @@ temper_status tm_describe(const char *worker, const char *path, temper_arena *ar
     if (line != NULL) {
         temper_fail(error, status, "%s", answer.message);
     } else if (killed) {
-        status = temper_fail(error, TEMPER_FAILED,
-                             "%s did not describe itself within %d s: loading it does not end", path,
-                             DEADLINE_SECONDS);
+        status =
+            temper_fail(error, TEMPER_FAILED,
+                        "%s did not describe itself within %g s: loading it does not end", path, patience);
     } else {
         status = temper_fail(error, TEMPER_FAILED, "%s %s while it was loaded%s%s", path, how,
                              child.last_words[0] != 0 ? "; its last words: " : "", child.last_words);
