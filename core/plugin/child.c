@@ -14,7 +14,13 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { WORKER_WIRE = 3, LONGEST_LINE = 64 << 20, LONGEST_WORDS = 4096, MOST_WORDS = 1 << 20 };
+enum {
+    WORKER_WIRE = 3,
+    WIRE_LOST = 4 /* the worker's exit code: it cannot reach us, while we still listen */,
+    LONGEST_LINE = 64 << 20,
+    LONGEST_WORDS = 4096,
+    MOST_WORDS = 1 << 20
+};
 
 extern char **environ;
 
@@ -224,7 +230,9 @@ static const char *signal_words(int number) {
 }
 
 static void say_how(const siginfo_t *info, char *how, size_t size) {
-    if (info->si_code == CLD_EXITED) {
+    if (info->si_code == CLD_EXITED && info->si_status == WIRE_LOST) {
+        snprintf(how, size, "closed descriptors that are not its own, the worker's socket among them");
+    } else if (info->si_code == CLD_EXITED) {
         snprintf(how, size, "ended its process by exit(%d)", info->si_status);
     } else if (signal_words(info->si_status) != NULL) {
         snprintf(how, size, "crashed (%s)", signal_words(info->si_status));

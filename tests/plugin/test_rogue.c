@@ -27,7 +27,7 @@ static const way ways[] = {
     {"segv", TEMPER_FAILED, "SIGSEGV"},
     {"overflow the stack", TEMPER_FAILED, "SIGSEGV"},
     {"exit", TEMPER_FAILED, "ended its process by exit(0)"},
-    {"close everything", TEMPER_FAILED, "the plugin"},
+    {"close everything", TEMPER_FAILED, "the plugin closed descriptors that are not its own"},
     {"say something and abort", TEMPER_FAILED, "its last words: assertion `2 == 3' failed"},
     {"crash in destroy", TEMPER_FAILED, "SIGABRT"},
     {"a NaN and look", TEMPER_INVALID, "member \"score\" could not be put into a record: the number is NaN"},
@@ -53,7 +53,7 @@ static void each_way_is_said(void **state) {
         misbehave(h, ways[i].how);
         harness_failed(h, ways[i].status, "rogue.misbehave: ", ways[i].part, NULL);
         if (harness_blobs(h) != 0) {
-            fail_msg("\"%s\" left something in the store", ways[i].how);
+            fail_msg("\"%s\" left something in the store; it said: %s", ways[i].how, h->error.message);
         }
     }
     misbehave(h, "nothing");
