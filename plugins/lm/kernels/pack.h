@@ -96,6 +96,28 @@ static inline void pack_one(operand_kind kind, uint32_t *out, const float *sourc
     }
 }
 
+/* One lane that lies in a row: nothing to rearrange. PAIRS side by side are bf16 values in their order. */
+static inline void pack_row(operand_kind kind, uint32_t *out, const float *source, size_t k,
+                            uint32_t absent) {
+    for (size_t first = 0; first < k; first += LANES) {
+        size_t count = k - first < LANES ? k - first : LANES;
+        v16 x = get(source + first, count);
+        if (kind == PAIRS) {
+            uint32_t bits[LANES];
+            uint16_t *halves = (uint16_t *)out + first;
+            i_store(bits, rounded_bits(x));
+            for (size_t i = 0; i < LANES; i++) {
+                halves[i] = (uint16_t)(bits[i] >> 16);
+            }
+            if (count % 2 != 0) {
+                halves[count] = (uint16_t)(absent >> 16);
+            }
+        } else {
+            i_store(out + first, kind == ROUNDED ? rounded_bits(x) : v_bits(x));
+        }
+    }
+}
+
 /* Packs `k` indices of up to sixteen lanes. The packed lanes of one index (or pair) are `width` values
  * apart from those of the next; each time sixteen are written, so `out` needs that much room after the
  * last. `absent` is put where the odd partner of a last even index would stand. */
