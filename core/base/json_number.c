@@ -69,9 +69,8 @@ static void shortest(double number, char out[32]) {
             char above[32];
             snprintf(above, sizeof above, "%.15e", number);
             if (next_digit_up(above) && reads_back(above, number)) {
-                strcpy(
-                    out,
-                    above); /* such powers of two are all far below 1e-4 or above 1e16, where %g says e, too */
+                /* Such powers of two lie far below 1e-4 or above 1e16, where %g says e, too. */
+                memcpy(out, above, sizeof above);
                 return;
             }
         }

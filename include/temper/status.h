@@ -76,6 +76,12 @@ temper_fail_in(temper_error *error, temper_status status, const char *format, ..
     return status;
 }
 
+#ifdef __clang_analyzer__
+/* The analyzer does not look into variadic functions; this tells it that a failure is one. */
+#define temper_fail(error, status, ...) ((void)(temper_fail)((error), (status), __VA_ARGS__), (status))
+#define temper_fail_in(error, status, ...) ((void)(temper_fail_in)((error), (status), __VA_ARGS__), (status))
+#endif
+
 #ifdef __cplusplus
 }
 #endif
