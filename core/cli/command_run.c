@@ -164,6 +164,7 @@ int cli_run(const cli_options *options) {
         cli_terminal_verdicts(&terminal, run);
         status = archive_run(options, run, &recipe, &terminal, &error);
     }
+    fflush(stdout);
     code = cli_report(options, status, &error);
     if (code != CLI_OK && run != NULL && run->ran + run->cached > 0) {
         fprintf(stderr, "temper: %zu of %zu stages are finished and kept; run it again to go on\n",

@@ -107,6 +107,7 @@ int cli_report(const cli_options *options, temper_status status, const temper_er
     if (status == TEMPER_OK) {
         return CLI_OK;
     }
+    fflush(stdout); /* what was said before stands before */
     if (options->json) {
         cli_event("error", "message", error->message, (char *)NULL);
     }

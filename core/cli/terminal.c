@@ -222,7 +222,8 @@ void cli_terminal_verdicts(cli_terminal *terminal, const tm_run *run) {
             continue;
         }
         begin_line(terminal, "expect");
-        fprintf(terminal->out, "%s %s %s %s %s\n", expectation->metric, value, expectation->op, bound,
-                verdict->holds ? "ok" : "FAILED");
+        fprintf(terminal->out, "%s %s %s %s %s%s%s%s\n", expectation->metric, value, expectation->op, bound,
+                verdict->holds ? "ok" : "FAILED", verdict->hint != NULL ? " (did you mean " : "",
+                verdict->hint != NULL ? verdict->hint : "", verdict->hint != NULL ? "?)" : "");
     }
 }

@@ -140,7 +140,7 @@ int words_source(lua_State *L, tm_kind kind, const char *id, const char *path, c
         if (kind != TM_MODEL) {
             recipe_fail(L, at, "%s \"%s\": only models are built in", words_kind_function(kind), path);
         }
-        if (tm_builtin_find(path + 8, &found, &error)) {
+        if (!state->lenient && tm_builtin_find(path + 8, &found, &error)) {
             recipe_fail(L, at, "%s", error.message);
         }
         free(found);
@@ -152,7 +152,9 @@ int words_source(lua_State *L, tm_kind kind, const char *id, const char *path, c
             recipe_fail(L, at, "%s: the path is empty", words_kind_function(kind));
         }
         resolved = resolve_path(L, path, relative_to);
-        check_file(L, kind, path, resolved, at);
+        if (!state->lenient) {
+            check_file(L, kind, path, resolved, at);
+        }
         name = base_name(L, resolved);
     }
     for (i = 0; id == NULL && i < state->source_count; i++) {

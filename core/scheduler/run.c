@@ -1,6 +1,8 @@
 /* run.c: see run.h. One node at a time: a stage has all threads to itself. */
 #include "scheduler/run.h"
 
+#include "base/text.h"
+
 #include <stdlib.h>
 #include <time.h>
 
@@ -193,6 +195,15 @@ temper_status tm_run_execute(tm_run *run, temper_error *error) {
     return TEMPER_OK;
 }
 
+static const char *nearest_metric(const temper_json *metrics, const char *wanted) {
+    const char *names[256];
+    size_t i;
+    for (i = 0; i < tm_json_length(metrics) && i < 256; i++) {
+        names[i] = tm_json_name(metrics, i, NULL);
+    }
+    return tm_text_nearest(wanted, names, i);
+}
+
 static bool compare(double value, const char *op, double bound) {
     if (strcmp(op, ">=") == 0) {
         return value >= bound;
@@ -233,6 +244,7 @@ temper_status tm_run_judge(tm_run *run, bool *all_hold, temper_error *error) {
             return status;
         }
         verdict->known = tm_json_double(tm_json_member(metrics, expectation->metric), &verdict->value);
+        verdict->hint = verdict->known ? NULL : nearest_metric(metrics, expectation->metric);
         verdict->holds = verdict->known && compare(verdict->value, expectation->op, expectation->value);
         *all_hold = *all_hold && verdict->holds;
     }

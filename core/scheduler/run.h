@@ -37,6 +37,7 @@ typedef struct tm_verdict {
     bool known;   /* the metric is there */
     double value; /* of the metric */
     bool holds;
+    const char *hint; /* when it is not known: the nearest metric there is, or NULL */
 } tm_verdict;
 
 typedef struct tm_run tm_run;
