@@ -3,7 +3,8 @@
 
 #include "base/text.h"
 
-static const char *const fields[] = {"trait", "questions", "additional_questions"};
+static const char *const fields[] = {"trait", "instruction", "questions", "additional_questions"};
+enum { FIELDS = sizeof fields / sizeof *fields };
 
 static temper_status take_questions(temper_arena *arena, const temper_json *record, const char *field,
                                     size_t number, temper_json *out, temper_error *error) {
@@ -31,17 +32,34 @@ static temper_status check_fields(const temper_json *record, size_t number, temp
     size_t i, j;
     for (i = 0; i < tm_json_length(record); i++) {
         const char *name = tm_json_name(record, i, NULL), *nearest;
-        for (j = 0; j < 3 && strcmp(fields[j], name) != 0; j++) {
+        for (j = 0; j < FIELDS && strcmp(fields[j], name) != 0; j++) {
         }
-        if (j == 3) {
-            nearest = tm_text_nearest(name, fields, 3);
+        if (j == FIELDS) {
+            nearest = tm_text_nearest(name, fields, FIELDS);
             return temper_fail(error, TEMPER_INVALID, "record %zu: unknown field '%s'%s%s%s", number, name,
-                               nearest != NULL ? "; did you mean '"
-                                               : "; there are trait, questions, additional_questions",
+                               nearest != NULL
+                                   ? "; did you mean '"
+                                   : "; there are trait, instruction, questions, additional_questions",
                                nearest != NULL ? nearest : "", nearest != NULL ? "'?" : "");
         }
     }
     return TEMPER_OK;
+}
+
+/* The trait as the model is to be told it, where that is not the trait itself. */
+static temper_status take_instruction(temper_arena *arena, const temper_json *record, size_t number,
+                                      temper_json *out, temper_error *error) {
+    const temper_json *instruction = tm_json_member(record, "instruction");
+    if (instruction == NULL) {
+        return TEMPER_OK;
+    }
+    if (tm_json_string(instruction, NULL) == NULL || tm_json_length(instruction) == 0) {
+        return temper_fail(error, TEMPER_INVALID,
+                           "record %zu: 'instruction' must be a text that is not empty", number);
+    }
+    return tm_json_set(arena, out, "instruction", instruction)
+               ? TEMPER_OK
+               : temper_fail(error, TEMPER_NO_MEMORY, "out of memory");
 }
 
 /* One trait, rich (an object) or short (a text). `seen` holds the traits so far. */
@@ -79,7 +97,10 @@ static temper_status take_trait(temper_arena *arena, const temper_json *record, 
         !tm_json_set(arena, canonical, "trait", trait)) {
         return temper_fail(error, TEMPER_NO_MEMORY, "out of memory");
     }
-    status = take_questions(arena, record, "questions", number, canonical, error);
+    status = take_instruction(arena, record, number, canonical, error);
+    if (status == TEMPER_OK) {
+        status = take_questions(arena, record, "questions", number, canonical, error);
+    }
     if (status == TEMPER_OK) {
         status = take_questions(arena, record, "additional_questions", number, canonical, error);
     }

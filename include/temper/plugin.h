@@ -26,7 +26,8 @@ extern "C" {
 typedef enum temper_kind {
     TEMPER_RECORDS = 1,   /* JSONL: one object a line, UTF-8, with the field's own names (messages, prompt, chosen …) */
     TEMPER_TEXT = 2,      /* any UTF-8 text: a phrase list, a corpus */
-    TEMPER_CHARACTER = 3, /* records with `trait` (string), `questions` and `additional_questions` (arrays of strings) */
+    TEMPER_CHARACTER = 3, /* records with `trait` (string), `questions` and `additional_questions` (arrays of
+                          * strings), and perhaps `instruction` (the trait as a model is told it) */
     TEMPER_MODEL = 4,     /* a folder of files: Hugging Face, GGUF, or an adapter with its base under base/ */
     TEMPER_METRICS = 5,   /* one flat JSON object of numbers: what temper.expect checks */
     TEMPER_REPORT = 6     /* one self-contained HTML page */
