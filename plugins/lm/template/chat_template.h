@@ -7,8 +7,10 @@
  * This is the subset that the templates in the golden tests need: text, {{ }}, for (loop.first, loop.last,
  * loop.index0, loop.index), if / elif / else, comparisons, and / or / not, in, indexing by string and integer,
  * attribute access, `+` and `~` on strings, string literals with escapes, is defined, whitespace control ({%- -%}, with
- * trim_blocks and lstrip_blocks on, as transformers sets them), bos_token and eos_token, raise_exception. Anything else
- * is an error naming the construct and its line. */
+ * trim_blocks and lstrip_blocks on, as transformers sets them), bos_token and eos_token, raise_exception; beyond them
+ * set, namespace, whole-number arithmetic, slices and lists, break and continue, a for's condition, the tests none,
+ * string, mapping, iterable, the filters trim, length, string, and strip, startswith, endswith. Anything else is an error
+ * naming the construct and its line. */
 #ifndef LM_CHAT_TEMPLATE_H
 #define LM_CHAT_TEMPLATE_H
 
@@ -37,7 +39,8 @@ void lm_rendering_free(lm_rendering *rendering);
  * list of {name, template}: "default"), a GGUF's tokenizer.chat_template. TEMPER_UNSUPPORTED when there is none. */
 temper_status lm_template_find(const lm_file_set *files, char **source, size_t *length, temper_error *error);
 temper_status lm_template_compile(const char *source, size_t length, lm_template **out, temper_error *error);
-/* Does the template name a role "system" anywhere? If not, an instruction goes before the first user message. */
+/* Does the template name a role "system", and does what such a message says come out when it stands first? If not, an
+ * instruction goes before the first user message. */
 bool lm_template_mentions_system(const lm_template *self);
 /* bos / eos: texts of those tokens or NULL. Output is capped at 64 MiB and steps are counted: a hostile template ends
  * in an error. raise_exception(message) is TEMPER_INVALID with that message. */

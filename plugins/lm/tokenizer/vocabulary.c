@@ -89,14 +89,15 @@ lm_tokenizer *lm_vocabulary_new(size_t size, size_t arena_size) {
 
 temper_status lm_vocabulary_add(lm_tokenizer *self, int64_t id, const char *bytes, size_t length,
                                 lm_token_kind kind, temper_error *error) {
+    int shown = length > 60 ? 60 : (int)length; /* the bytes need not be 0-terminated */
     if (id < 0 || (uint64_t)id >= self->size) {
-        return temper_fail(error, TEMPER_INVALID, "token \"%.60s\" has the id %lld of %zu", bytes,
+        return temper_fail(error, TEMPER_INVALID, "token \"%.*s\" has the id %lld of %zu", shown, bytes,
                            (long long)id, self->size);
     }
     lm_entry *entry = &self->entries[id];
     if (entry->kind != LM_ABSENT) {
-        return temper_fail(error, TEMPER_INVALID, "id %lld is both \"%.60s\" and \"%.60s\"", (long long)id,
-                           entry->bytes, bytes);
+        return temper_fail(error, TEMPER_INVALID, "id %lld is both \"%.60s\" and \"%.*s\"", (long long)id,
+                           entry->bytes, shown, bytes);
     }
     if (length > UINT32_MAX || length >= self->arena_size - self->arena_used) {
         return temper_fail(error, TEMPER_INVALID, "token %lld has %zu bytes", (long long)id, length);
