@@ -1,0 +1,49 @@
+/* program.h: the built `temper`, run in a folder of its own with a store of its own. */
+#ifndef TEMPER_TESTS_PROGRAM_H
+#define TEMPER_TESTS_PROGRAM_H
+
+#include "../support/cmocka_all.h"
+
+#include <sys/types.h>
+
+typedef struct program {
+    char folder[64]; /* working directory; home/ is $TEMPER_HOME */
+    char out[65536], err[16384];
+    int code; /* exit code, or 128 + signal */
+    pid_t pid;
+    int pipes[2];
+} program;
+
+int program_setup(void **state);
+int program_teardown(void **state);
+/* A file in the folder; folders are made. */
+void program_write(const program *p, const char *name, const char *text);
+char *program_read(const program *p, const char *name, size_t *length); /* malloc'ed; NULL when absent */
+/* Runs `temper` with these arguments to its end (60 s at most). `arguments` is split at blanks. */
+int program_run(program *p, const char *arguments);
+/* The same with standard input. */
+int program_run_with(program *p, const char *arguments, const char *input);
+/* Starts it and comes back; program_wait collects. */
+void program_start(program *p, const char *arguments);
+int program_wait(program *p);
+/* Waits until standard output holds `text`; false after `seconds`. */
+bool program_await(program *p, const char *text, double seconds);
+/* The value after `label` in the last output ("run", "archive"): malloc'ed word. */
+char *program_word(const program *p, const char *label);
+/* Ids of processes named temper-worker whose parent is p->pid. */
+pid_t program_worker(const program *p);
+
+#define assert_has(text, part)                                                                               \
+    do {                                                                                                     \
+        if (strstr((text), (part)) == NULL) {                                                                \
+            fail_msg("'%s' is not in: %s", (part), (text));                                                  \
+        }                                                                                                    \
+    } while (0)
+#define assert_lacks(text, part)                                                                             \
+    do {                                                                                                     \
+        if (strstr((text), (part)) != NULL) {                                                                \
+            fail_msg("'%s' is in: %s", (part), (text));                                                      \
+        }                                                                                                    \
+    } while (0)
+
+#endif
