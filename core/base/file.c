@@ -18,8 +18,9 @@ static temper_status out_of_memory(temper_error *error) {
     return temper_fail(error, TEMPER_NO_MEMORY, "out of memory");
 }
 
-static temper_status open_to_read(const char *path, int *file, struct stat *status, temper_error *error) {
-    int opened = open(path, O_RDONLY | O_CLOEXEC);
+static temper_status open_to_read(const char *path, int flags, int *file, struct stat *status,
+                                  temper_error *error) {
+    int opened = open(path, O_RDONLY | O_CLOEXEC | flags);
     if (opened < 0) {
         return temper_fail(error, TEMPER_IO, "cannot open '%s': %s", path, strerror(errno));
     }
@@ -40,7 +41,7 @@ temper_status tm_file_read(const char *path, size_t limit, tm_buffer *out, tempe
     struct stat about;
     temper_status status;
     int file = -1;
-    if ((status = open_to_read(path, &file, &about, error))) {
+    if ((status = open_to_read(path, 0, &file, &about, error))) {
         return status;
     }
     tm_buffer_clear(out);
@@ -86,7 +87,7 @@ temper_status tm_file_map(const char *path, const void **data, size_t *size, tem
     temper_status status;
     void *mapped;
     int file = -1;
-    if ((status = open_to_read(path, &file, &about, error))) {
+    if ((status = open_to_read(path, O_NONBLOCK, &file, &about, error))) {
         return status;
     }
     if (!S_ISREG(about.st_mode)) {

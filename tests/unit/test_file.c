@@ -70,6 +70,13 @@ static void test_write_and_read(void **state) {
     assert_string_equal(text.data, "");
     assert_int_equal(count_files(folder), 1);
     assert_int_equal(tm_file_read(folder, 10, &text, &error), TEMPER_INVALID);
+    {
+        char *fifo = tm_path_join(folder, "fifo"); /* is refused, not waited for */
+        assert_int_equal(mkfifo(fifo, 0600), 0);
+        assert_int_equal(tm_file_map(fifo, &data, &size, &error), TEMPER_INVALID);
+        unlink(fifo);
+        free(fifo);
+    }
     assert_int_equal(tm_file_map("/nonexistent", &data, &size, &error), TEMPER_IO);
     assert_non_null(strstr(error.message, "/nonexistent"));
     assert_int_equal(tm_file_write("/nonexistent/a", "x", 1, &error), TEMPER_IO);
