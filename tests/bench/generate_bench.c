@@ -1,5 +1,6 @@
 /* Tokens a second: prefill, decode alone, decode in a batch, sampling, scoring. By hand:
- *   generate_bench [MODEL_FOLDER [THREADS]]   (without a folder: a random llama of about half a million weights) */
+ *   generate_bench [MODEL_FOLDER|smollm2 [THREADS [PROFILE]]]
+ * Without a model: a random llama of about half a million weights; smollm2: random weights in SmolLM2-135M's shape. */
 #include "../../plugins/lm/generate/generate.h"
 #include "../support/tiny.h"
 #include "../support/workers.h"
@@ -84,10 +85,14 @@ int main(int argc, char **argv) {
     must(tm_pool_new(argc > 2 ? (uint32_t)atoi(argv[2]) : 2, &pool, &error), &error);
     for (int p = 0; p < 2; p++) {
         const char *profile = p == 0 ? "f32/1" : "bf16/1";
+        bool large = argc > 1 && strcmp(argv[1], "smollm2") == 0;
+        if (argc > 3 && strcmp(argv[3], profile) != 0) {
+            continue;
+        }
         lm_context context;
         lm_model *model = NULL;
         must(lm_context_init(&context, kernels, profile, workers_of(pool), &error), &error);
-        if (argc > 1) {
+        if (argc > 1 && !large) {
             must(lm_folder_open(argv[1], &folder, &error), &error);
             must(lm_model_open(&context, lm_folder_files(folder), &model, &error), &error);
             lm_folder_close(folder);
@@ -95,15 +100,21 @@ int main(int argc, char **argv) {
             lm_config config = tiny_llama(512);
             config.vocabulary = 260, config.hidden = 128, config.intermediate = 256, config.layers = 3;
             config.heads = 4, config.kv_heads = 2, config.head_size = 32;
+            if (large) {
+                config.vocabulary = 49152, config.hidden = 576, config.intermediate = 1536,
+                config.layers = 30;
+                config.heads = 9, config.kv_heads = 3, config.head_size = 64, config.tied = true;
+            }
             must(lm_model_init(&context, &config, 1, 0.05, &model, &error), &error);
         }
         printf("%s, %s, %u threads, %llu weights\n", kernels->name, profile, tm_pool_workers(pool),
                (unsigned long long)lm_model_parameters(model));
-        generate(&context, model, "decode, 1 sequence, greedy", 1, 8, 200, 0);
-        generate(&context, model, "decode, 64 sequences, greedy", 64, 8, 200, 0);
-        generate(&context, model, "decode, 64 sequences, sampled", 64, 8, 200, 1);
-        generate(&context, model, "prefill, 32 prompts of 200", 32, 200, 1, 0);
-        score(&context, model, 64, 200);
+        size_t less = large ? 8 : 1;
+        generate(&context, model, "decode, 1 sequence, greedy", 1, 8, 200 / less, 0);
+        generate(&context, model, "decode, a batch, greedy", 64 / less, 8, 200 / less, 0);
+        generate(&context, model, "decode, a batch, sampled", 64 / less, 8, 200 / less, 1);
+        generate(&context, model, "prefill, prompts of 200", 32 / less, 200, 1, 0);
+        score(&context, model, 64 / less, 200);
         lm_model_close(model);
         lm_context_free(&context);
     }

@@ -36,7 +36,9 @@ size_t lm_cache_layer_bytes(const lm_context *context, const lm_config *config, 
 temper_status lm_cache_layer_open(const lm_context *context, const lm_config *config, size_t capacity,
                                   lm_cache_layer *out, temper_error *error) {
     *out = (lm_cache_layer){.capacity = panels(capacity) * LM_PANEL};
-    out->keys = lm_allocate(lm_cache_layer_bytes(context, config, capacity), 1);
+    /* Not cleared: what was never appended is never read into a result, and pages never touched cost nothing. */
+    size_t bytes = lm_cache_layer_bytes(context, config, capacity);
+    out->keys = bytes > PTRDIFF_MAX - 64 ? NULL : aligned_alloc(64, (bytes + 127) / 64 * 64);
     if (out->keys == NULL) {
         return temper_fail(error, TEMPER_NO_MEMORY,
                            "no memory for the keys and values of %zu positions: %zu bytes a layer", capacity,
