@@ -201,8 +201,8 @@ int main(int argc, char **argv) {
     static const struct {
         const char *folder;
         bool must_say;
-    } trees[] = {{"include", false}, {"core", true},   {"plugins", true},  {"sdk", true},
-                 {"examples", true}, {"tests", false}, {"recipes", false}, {"cmake", false}};
+    } trees[] = {{"include", false},  {"core", true},   {"plugins", true},  {"sdk", true},
+                 {"examples", false}, {"tests", false}, {"recipes", false}, {"cmake", false}};
     size_t i;
     if (argc != 2) {
         fprintf(stderr, "usage: tidy ROOT\n");
