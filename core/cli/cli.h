@@ -84,7 +84,8 @@ void cli_terminal_init(cli_terminal *terminal, const cli_options *options, const
 void cli_terminal_options(cli_terminal *terminal, tm_run_options *options);
 void cli_terminal_plan(cli_terminal *terminal, const tm_run *run);
 void cli_terminal_verdicts(cli_terminal *terminal, const tm_run *run);
-/* One event of --json. Takes name, value pairs up to NULL; a value is text. */
+/* One event of --json. Takes name, value pairs up to NULL; a value is text, the text of a number when its name begins
+ * with #. A NULL value is left out. */
 void cli_event(const char *event, ...) __attribute__((sentinel));
 double cli_now(void);
 /* "1 240", "12" into out: thousands apart. */
@@ -108,6 +109,7 @@ int cli_plan(const cli_options *options);
 int cli_explain(const cli_options *options);
 int cli_verify(const cli_options *options);
 int cli_reproduce(const cli_options *options);
+int cli_export(const cli_options *options);
 int cli_show(const cli_options *options);
 int cli_help(const cli_options *options);
 int cli_plugin(const cli_options *options);

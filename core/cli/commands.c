@@ -36,6 +36,10 @@ const cli_command cli_commands[] = {
     {"score", "MODEL", "score records: trained tokens, negative log-likelihood, perplexity",
      "data max-length profile threads memory plugins json", 1, 1, cli_score,
      "Records have messages, or prompt and completion, or text.\n"},
+    {"export", "RUN FOLDER", "write the model a run made as files other tools load", "json", 2, 2, cli_export,
+     "A full model is a Hugging Face folder; an adapter is a PEFT folder (without its base). Nothing is "
+     "converted or merged.\n"
+     "RUN is as in temper show; FOLDER must not be there yet.\n"},
     {"plugin", "list", "list the plugins there are", "plugins json", 1, 1, cli_plugin, ""},
     {"help", "[COMMAND | PLUGIN | PLUGIN.STAGE | RECIPE]",
      "explain a command, a plugin, a stage or a recipe's parameters", "plugins", 0, 1, cli_help, ""},

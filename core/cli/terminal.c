@@ -42,7 +42,16 @@ void cli_event(const char *event, ...) {
     va_start(arguments, event);
     while (made && (name = va_arg(arguments, const char *)) != NULL) {
         const char *value = va_arg(arguments, const char *);
-        made = value == NULL || tm_json_set_string(arena, object, name, value);
+        const temper_json *number = NULL;
+        if (value == NULL) {
+            continue;
+        }
+        if (*name == '#') {
+            made = tm_json_parse(arena, value, strlen(value), &number, NULL) == TEMPER_OK &&
+                   tm_json_set(arena, object, name + 1, number);
+        } else {
+            made = tm_json_set_string(arena, object, name, value);
+        }
     }
     va_end(arguments);
     if (made && tm_json_write(object, &line, NULL) == TEMPER_OK && tm_buffer_ok(&line)) {
@@ -79,7 +88,7 @@ void cli_terminal_plan(cli_terminal *terminal, const tm_run *run) {
         return;
     }
     if (terminal->options->json) {
-        cli_event("plan", "stages", stages, "cached", cached, "profile", run->graph->profile, (char *)NULL);
+        cli_event("plan", "#stages", stages, "#cached", cached, "profile", run->graph->profile, (char *)NULL);
         return;
     }
     begin_line(terminal, "plan");
@@ -135,8 +144,8 @@ static void on_progress(void *context, const tm_run *run, size_t node, double do
         char counted[32], whole[32];
         tm_json_number(done, counted);
         tm_json_number(total, whole);
-        cli_event("progress", "stage", run->graph->nodes[node].name, "done", counted, "total", whole, "unit",
-                  terminal->unit, "detail", terminal->detail, (char *)NULL);
+        cli_event("progress", "stage", run->graph->nodes[node].name, "#done", counted, "#total", whole,
+                  "unit", terminal->unit, "detail", terminal->detail, (char *)NULL);
         return;
     }
     show_progress(terminal, run, false);
@@ -217,8 +226,9 @@ void cli_terminal_verdicts(cli_terminal *terminal, const tm_run *run) {
             if (verdict->known) {
                 tm_json_number(verdict->value, value);
             }
-            cli_event("expect", "metric", expectation->metric, "value", value, "op", expectation->op, "bound",
-                      bound, "verdict", verdict->holds ? "ok" : "failed", (char *)NULL);
+            cli_event("expect", "metric", expectation->metric, "#value", verdict->known ? value : NULL, "op",
+                      expectation->op, "#bound", bound, "verdict", verdict->holds ? "ok" : "failed",
+                      (char *)NULL);
             continue;
         }
         begin_line(terminal, "expect");
