@@ -182,7 +182,7 @@ static temper_status run(void *parameters, const temper_host *host, temper_error
         status = prepare(&self, host, &base, pool, &options, &units, &unit_count, error);
     }
     if (!status) {
-        status = training_open(host, pool, &options, &base, units, unit_count, &run_of, error);
+        status = training_open(host, &options, &base, units, unit_count, &run_of, error);
     }
     if (!status) {
         status = refer(&self, run_of.trainer, pool, units, unit_count, error);

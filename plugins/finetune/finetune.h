@@ -144,9 +144,8 @@ typedef struct training {
 } training;
 
 /* Attaches the adapter and makes the trainer. `units` index the rows (or pairs) that are not left out. */
-temper_status training_open(const temper_host *host, temper_pool *pool, const run_options *options,
-                            base_model *base, const size_t *units, size_t unit_count, training *out,
-                            temper_error *error);
+temper_status training_open(const temper_host *host, const run_options *options, base_model *base,
+                            const size_t *units, size_t unit_count, training *out, temper_error *error);
 void training_close(training *self);
 
 /* One step on these units: loss and gradient, and the stage's own numbers into `row`. */

@@ -152,7 +152,7 @@ static temper_status run(void *parameters, const temper_host *host, temper_error
             units[unit_count++] = i;
         }
     }
-    status = training_open(host, pool, &options, &base, units, unit_count, &run_of, error);
+    status = training_open(host, &options, &base, units, unit_count, &run_of, error);
     if (!status && self.held_out.count > 0) {
         status = measure(&self, run_of.trainer, pool, &before, error);
     }

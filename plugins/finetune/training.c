@@ -43,10 +43,8 @@ static temper_status choose_targets(const lm_model *model, const temper_strings 
     return TEMPER_OK;
 }
 
-temper_status training_open(const temper_host *host, temper_pool *pool, const run_options *options,
-                            base_model *base, const size_t *units, size_t unit_count, training *out,
-                            temper_error *error) {
-    (void)pool;
+temper_status training_open(const temper_host *host, const run_options *options, base_model *base,
+                            const size_t *units, size_t unit_count, training *out, temper_error *error) {
     *out =
         (training){.host = host, .options = options, .base = base, .units = units, .unit_count = unit_count};
     if (unit_count == 0) {
