@@ -93,6 +93,8 @@ static void test_statements(void **state) {
           "%}{% else "
           "%}{{ m.role }}{% endif %}{% endfor %}",
           4, "user", NULL);
+    check("{% for m in messages %}{% break %}{% else %}none{% endfor %}", 2, "none", NULL);
+    check("{{ 2 >= true }}{{ false < 1 }}", 0, "TrueTrue", NULL);
     check("{% set x = 1 %}{% for m in messages %}{% set x = 2 %}{{ x }}{% endfor %}{{ x }}", 2, "221", NULL);
     check("{% set ns = namespace(n=0, s='') %}{% for m in messages %}{% set ns.n = ns.n + 1 %}{% set ns.s = "
           "m.role "
@@ -172,6 +174,7 @@ static void test_refused_by_name_and_line(void **state) {
         {"{% if true %}", "endif"},
         {"{% for m in messages %}{% endif %}", "endif"},
         {"{% endfor %}", "endfor"},
+        {"{% if 1 if 2 else 3 %}{% endif %}", "if"},
         {"{{ 'abc }}", "closed"},
         {"{{ (1 }}", "closed"},
         {"{{ messages[0 }}", "closed"},

@@ -208,8 +208,11 @@ static temper_status contains(lm_run *run, const lm_node *node, const lm_value *
 static temper_status order(lm_run *run, const lm_node *link, const lm_value *a, const lm_value *b,
                            bool *out) {
     int sign;
-    if (a->kind == LM_INTEGER && b->kind == LM_INTEGER) {
-        sign = (a->integer > b->integer) - (a->integer < b->integer);
+    bool numbers =
+        (a->kind == LM_INTEGER || a->kind == LM_BOOL) && (b->kind == LM_INTEGER || b->kind == LM_BOOL);
+    if (numbers) {
+        int64_t x = a->kind == LM_BOOL ? a->flag : a->integer, y = b->kind == LM_BOOL ? b->flag : b->integer;
+        sign = (x > y) - (x < y);
     } else if (a->kind == LM_TEXT && b->kind == LM_TEXT) {
         size_t least = a->text.length < b->text.length ? a->text.length : b->text.length;
         sign = least == 0 ? 0 : memcmp(a->text.bytes, b->text.bytes, least);

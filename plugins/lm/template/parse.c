@@ -115,7 +115,7 @@ static lm_statement *parse_if(struct parser *self, lm_words *words) {
         }
         *place = statement;
         place = &statement->otherwise;
-        statement->value = lm_parse_expression(words);
+        statement->value = lm_parse_without_condition(words);
         if (!finish(self, words)) {
             return NULL;
         }

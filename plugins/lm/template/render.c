@@ -100,9 +100,7 @@ static temper_status run_for(lm_run *run, const lm_statement *statement, enum fl
         return lm_run_fail(run, statement->line, TEMPER_NO_MEMORY, "no memory");
     }
     temper_status status = loop_items(run, statement, loop);
-    if (!status && loop->count == 0) {
-        return run_body(run, statement->otherwise, out);
-    }
+    bool completed = false;
     for (loop->index = 0; loop->index < loop->count && !status && flow != FLOW_BREAK; loop->index++) {
         lm_scope inner = {NULL, run->scope}; /* what a body sets ends with it */
         lm_value self = {.kind = LM_LOOP, .loop = loop};
@@ -110,10 +108,12 @@ static temper_status run_for(lm_run *run, const lm_statement *statement, enum fl
         if (!(status = lm_scope_set(run, &inner, "loop", self)) &&
             !(status = lm_scope_set(run, &inner, statement->text, loop->items[loop->index]))) {
             status = run_body(run, statement->body, &flow);
+            completed = completed || flow == FLOW_ON;
         }
         run->scope = inner.outer;
     }
-    return status;
+    /* Jinja's "else" is for loops of which no round came to its end. */
+    return status || completed ? status : run_body(run, statement->otherwise, out);
 }
 
 static temper_status run_set(lm_run *run, const lm_statement *statement) {
