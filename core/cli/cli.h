@@ -23,7 +23,7 @@ typedef struct cli_options {
     int64_t seed, threads, rows, max_tokens, max_length, top_k;
     double temperature, top_p;
     uint64_t memory;
-    cli_list settings, plugins, leave_out, with;
+    cli_list settings, plugins, leave_out, with, inputs;
     cli_list arguments; /* what is no option, the command left out */
     bool given_seed, given_max_tokens, given_max_length, given_top_k, given_temperature, given_top_p;
 } cli_options;
@@ -113,6 +113,8 @@ int cli_export(const cli_options *options);
 int cli_show(const cli_options *options);
 int cli_help(const cli_options *options);
 int cli_plugin(const cli_options *options);
+int cli_plugin_new(const cli_options *options);
+int cli_plugin_check(const cli_options *options);
 int cli_chat(const cli_options *options);
 int cli_generate(const cli_options *options);
 int cli_score(const cli_options *options);

@@ -265,9 +265,16 @@ int cli_plugin(const cli_options *options) {
     temper_status status;
     size_t i, count;
     int code = CLI_OK;
-    if (strcmp(options->arguments.items[0], "list") != 0) {
-        fprintf(stderr, "temper plugin: there is no '%s'; there is: temper plugin list\n",
-                options->arguments.items[0]);
+    const char *word = options->arguments.items[0];
+    if (strcmp(word, "new") == 0 && options->arguments.count == 2) {
+        return cli_plugin_new(options);
+    }
+    if (strcmp(word, "check") == 0 && options->arguments.count == 2) {
+        return cli_plugin_check(options);
+    }
+    if (strcmp(word, "list") != 0 || options->arguments.count != 1) {
+        fprintf(stderr, "temper plugin: there are: temper plugin list, temper plugin new NAME, temper plugin "
+                        "check FILE.so\n");
         return CLI_USAGE;
     }
     status = cli_open(options, &context, &error);

@@ -40,7 +40,16 @@ const cli_command cli_commands[] = {
      "A full model is a Hugging Face folder; an adapter is a PEFT folder (without its base). Nothing is "
      "converted or merged.\n"
      "RUN is as in temper show; FOLDER must not be there yet.\n"},
-    {"plugin", "list", "list the plugins there are", "plugins json", 1, 1, cli_plugin, ""},
+    {"plugin", "list | new NAME | check FILE.so",
+     "list the plugins there are; begin one; check that one keeps the contract", "plugins input set json", 1,
+     2, cli_plugin,
+     "new NAME makes a folder NAME with a plugin that builds, a test and a recipe.\n"
+     "check FILE.so runs each stage many times: twice, on one thread and on eight, with odd batches, bad "
+     "input, "
+     "refused memory and\n"
+     "a request to stop. Input is made up where --input NAME=PATH gives none; --set NAME=VALUE gives a "
+     "parameter. Exit code 1\n"
+     "when something is BAD.\n"},
     {"help", "[COMMAND | PLUGIN | PLUGIN.STAGE | RECIPE]",
      "explain a command, a plugin, a stage or a recipe's parameters", "plugins", 0, 1, cli_help, ""},
     {"selftest", "--kernels", "check that this machine computes the specified bits",

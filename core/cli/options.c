@@ -35,6 +35,7 @@ static const option_row table[] = {
     {"leave-out", "NAME", "leave a model out of the archive, named by its digest (again for more)", LIST,
      AT(leave_out), 0, 0, 0},
     {"with", "[NAME=]DIR", "a model that the archive left out (again for more)", LIST, AT(with), 0, 0, 0},
+    {"input", "NAME=PATH", "what a stage's input gets (again for more)", LIST, AT(inputs), 0, 0, 0},
     {"rows", "N", "how many rows to show (default 5); -n N", INTEGER, AT(rows), 0, 0, 1e15},
     {"prompt", "TEXT", "what to continue", TEXT, AT(prompt), 0, 0, 0},
     {"raw", NULL, "no chat template: continue the text itself", FLAG, AT(raw), 0, 0, 0},
@@ -242,6 +243,7 @@ void cli_options_free(cli_options *options) {
     free(options->plugins.items);
     free(options->leave_out.items);
     free(options->with.items);
+    free(options->inputs.items);
     free(options->arguments.items);
 }
 

@@ -115,7 +115,7 @@ static temper_status say_died(const tm_child *child, const char *how, temper_err
 }
 
 static bool set_statistics(temper_arena *arena, const temper_json *done, double seconds, double cpu_seconds,
-                           temper_json **out) {
+                           const char *died, temper_json **out) {
     static const char *const copied[] = {"peak_memory", "peak_resident"};
     temper_json *statistics = tm_json_object(arena);
     bool ok = statistics != NULL && tm_json_set_number(arena, statistics, "seconds", seconds) &&
@@ -124,6 +124,7 @@ static bool set_statistics(temper_arena *arena, const temper_json *done, double 
         const temper_json *value = tm_json_member(done, copied[i]);
         ok = value == NULL || tm_json_set(arena, statistics, copied[i], value);
     }
+    ok = ok && (died == NULL || tm_json_set_string(arena, statistics, "died", died));
     *out = statistics;
     return ok;
 }
@@ -180,13 +181,15 @@ temper_status tm_job_run(const char *worker, const temper_json *job, const tm_jo
         status = settle(&state, &child, asked, killed, how, error);
     }
     tm_buffer_free(&child.words_text);
+    if (statistics != NULL &&
+        !set_statistics(arena, state.done, tm_seconds_now() - start, cpu_seconds, over ? NULL : how,
+                        statistics) &&
+        !status) {
+        status = temper_fail(error, TEMPER_NO_MEMORY, "no memory for its statistics");
+    }
     if (status) {
         return temper_fail_in(error, status, "%s", stage);
     }
     *outputs = tm_json_member(state.done, "outputs");
-    if (statistics != NULL &&
-        !set_statistics(arena, state.done, tm_seconds_now() - start, cpu_seconds, statistics)) {
-        return temper_fail(error, TEMPER_NO_MEMORY, "%s: no memory for its statistics", stage);
-    }
     return TEMPER_OK;
 }

@@ -9,7 +9,9 @@
  * A job is JSON:
  *   {"store":root,"plugin":path,"provider":path,"stage":name,"parameters":{flat, resolved},
  *    "inputs":[{"name","kind","digest"}],"seed_path":"0/respond/","profile":"bf16/1","threads":2,"memory":bytes or 0,
- *    "stage_id":"sha256:…"} */
+ *    "stage_id":"sha256:…","batch":0}
+ * "batch", when not 0, is the most records a reader gives at once, whatever the stage asks for: for checking that batches
+ * do not show. What a plugin prints comes as log lines of level "output"; the others are debug, info, warning. */
 #ifndef TM_JOB_H
 #define TM_JOB_H
 
@@ -22,7 +24,9 @@ typedef struct tm_job_events {
 } tm_job_events;
 
 /* Runs a job to its end. `cancel` is looked at at least five times a second; once it is nonzero the worker is asked to
- * stop, and killed 5 s later: TEMPER_CANCELLED. *outputs is the array of "done", in `arena`. */
+ * stop, and killed 5 s later: TEMPER_CANCELLED. *outputs is the array of "done", in `arena`:
+ * [{"name","kind","digest","bytes","records" (of records)}]. *statistics, for people and volatile.json alone, has seconds,
+ * cpu_seconds, peak_memory, peak_resident and, when the worker ended without a last word, "died" with how. */
 temper_status tm_job_run(const char *worker, const temper_json *job, const tm_job_events *events,
                          const volatile int *cancel, temper_arena *arena, const temper_json **outputs,
                          temper_json **statistics, temper_error *error);

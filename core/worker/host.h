@@ -42,6 +42,7 @@ struct tm_worker {
     const temper_json *job;
     const char *stage, *seed_path, *profile, *provider_path;
     tm_pool *pool;
+    size_t batch_limit;    /* the most records a reader gives at once; 0: as many as asked for */
     tm_host host;          /* the stage's plugin; the provider when serving */
     tm_host provider_host; /* set up by the first open_model */
     const temper_model_service *service;

@@ -16,6 +16,7 @@ struct temper_batch {
 };
 
 struct temper_reader {
+    tm_worker *worker;
     temper_reader *next; /* in the worker's list */
     const temper_input *input;
     const char *at, *end;
@@ -50,6 +51,7 @@ temper_status tm_host_read_records(const temper_host *host, const temper_input *
     if (reader == NULL) {
         return temper_fail(error, TEMPER_NO_MEMORY, "input \"%s\": no memory for a reader", input->name);
     }
+    reader->worker = self->worker;
     reader->input = input;
     reader->at = input->data;
     reader->end = reader->at + input->size;
@@ -100,7 +102,8 @@ static temper_status read_one(temper_reader *reader, temper_arena *arena, const 
 
 /* As many as wanted, but no more than the rest of the input could hold: an object and its newline take three bytes. */
 static size_t room_for(const temper_reader *reader, size_t limit) {
-    size_t most = (size_t)(reader->end - reader->at) / 3 + 1;
+    size_t most = (size_t)(reader->end - reader->at) / 3 + 1, bound = reader->worker->batch_limit;
+    most = bound > 0 && bound < most ? bound : most;
     return limit < most ? limit : most;
 }
 

@@ -1,0 +1,10 @@
+/* headers.cpp: every public header on its own terms: C++17, pedantic, in any order. */
+#include <temper/model.h>
+#include <temper/sdk.h>
+
+#include <temper/host.h>
+#include <temper/json.h>
+#include <temper/math.h>
+#include <temper/plugin.h>
+#include <temper/rng.h>
+#include <temper/status.h>
