@@ -64,8 +64,8 @@ static temper_status step(void *context, lm_trainer *trainer, const size_t *unit
 }
 
 /* What the reference says of every pair, before the first step. */
-static temper_status refer(dpo *self, lm_trainer *trainer, temper_pool *pool, const size_t *units,
-                           size_t unit_count, temper_error *error) {
+static temper_status refer(dpo *self, const temper_host *host, lm_trainer *trainer, temper_pool *pool,
+                           const size_t *units, size_t unit_count, temper_error *error) {
     const lm_example **examples = temper_pool_take(pool, 2 * unit_count, sizeof *examples);
     double *sums = temper_pool_take(pool, 2 * unit_count, sizeof *sums);
     if (examples == NULL || sums == NULL) {
@@ -75,7 +75,8 @@ static temper_status refer(dpo *self, lm_trainer *trainer, temper_pool *pool, co
         examples[2 * i] = &self->pairs[units[i]].chosen;
         examples[2 * i + 1] = &self->pairs[units[i]].rejected;
     }
-    temper_status status = lm_trainer_score(trainer, examples, 2 * unit_count, sums, error);
+    temper_status status =
+        training_score(host, trainer, examples, 2 * unit_count, "reference answers", sums, error);
     for (size_t i = 0; !status && i < unit_count; i++) {
         self->pairs[units[i]].reference_chosen = sums[2 * i];
         self->pairs[units[i]].reference_rejected = sums[2 * i + 1];
@@ -95,7 +96,8 @@ static temper_status judge(const dpo *self, const training *run, temper_pool *po
         examples[2 * i] = &self->pairs[run->units[i]].chosen;
         examples[2 * i + 1] = &self->pairs[run->units[i]].rejected;
     }
-    temper_status status = lm_trainer_score(run->trainer, examples, 2 * run->unit_count, sums, error);
+    temper_status status = training_score(run->host, run->trainer, examples, 2 * run->unit_count,
+                                          "trained answers", sums, error);
     for (size_t i = 0; !status && i < run->unit_count; i++) {
         const lm_pair *pair = &self->pairs[run->units[i]];
         double gap = self->options.beta *
@@ -185,7 +187,7 @@ static temper_status run(void *parameters, const temper_host *host, temper_error
         status = training_open(host, &options, &base, units, unit_count, &run_of, error);
     }
     if (!status) {
-        status = refer(&self, run_of.trainer, pool, units, unit_count, error);
+        status = refer(&self, host, run_of.trainer, pool, units, unit_count, error);
     }
     if (!status) {
         status = training_run(&run_of, pool, step, &self, error);

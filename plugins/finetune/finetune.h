@@ -155,6 +155,10 @@ typedef temper_status training_step(void *context, lm_trainer *trainer, const si
 temper_status training_run(training *self, temper_pool *pool, training_step *step, void *context,
                            temper_error *error);
 
+/* lm_trainer_score with progress in `unit`, and an ear for cancelling. */
+temper_status training_score(const temper_host *host, lm_trainer *trainer, const lm_example *const *examples,
+                             size_t count, const char *unit, double *sums, temper_error *error);
+
 /* --- save.c --- */
 
 /* The trained model: its adapter beside the base (under base/), or the whole folder with new weights. */

@@ -50,8 +50,8 @@ static temper_status step(void *context, lm_trainer *trainer, const size_t *unit
 }
 
 /* Mean loss of a held-out token. */
-static temper_status measure(const sft *self, lm_trainer *trainer, temper_pool *pool, double *loss,
-                             temper_error *error) {
+static temper_status measure(const sft *self, const temper_host *host, lm_trainer *trainer, temper_pool *pool,
+                             double *loss, temper_error *error) {
     const row_set *rows = &self->held_out;
     const lm_example **examples = temper_pool_take(pool, rows->count, sizeof *examples);
     double *sums = temper_pool_take(pool, rows->count, sizeof *sums), total = 0;
@@ -64,7 +64,7 @@ static temper_status measure(const sft *self, lm_trainer *trainer, temper_pool *
             examples[count++] = &rows->examples[i];
         }
     }
-    temper_status status = lm_trainer_score(trainer, examples, count, sums, error);
+    temper_status status = training_score(host, trainer, examples, count, "held-out rows", sums, error);
     for (size_t i = 0; !status && i < count; i++) {
         total -= sums[i];
     }
@@ -154,13 +154,13 @@ static temper_status run(void *parameters, const temper_host *host, temper_error
     }
     status = training_open(host, &options, &base, units, unit_count, &run_of, error);
     if (!status && self.held_out.count > 0) {
-        status = measure(&self, run_of.trainer, pool, &before, error);
+        status = measure(&self, host, run_of.trainer, pool, &before, error);
     }
     if (!status) {
         status = training_run(&run_of, pool, step, &self, error);
     }
     if (!status && self.held_out.count > 0) {
-        status = measure(&self, run_of.trainer, pool, &after, error);
+        status = measure(&self, host, run_of.trainer, pool, &after, error);
     }
     if (!status) {
         status = save_model(&run_of, "model", dtype, error);

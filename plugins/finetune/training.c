@@ -133,9 +133,26 @@ temper_status training_run(training *self, temper_pool *pool, training_step *ste
             chosen[j] = self->units[order[first + j]];
         }
         if (host->cancelled(host)) {
-            return temper_fail(error, TEMPER_CANCELLED, "stopped after step %zu of %zu", i, self->steps);
+            return temper_fail(error, TEMPER_CANCELLED, "stopped after %zu of %zu steps", i, self->steps);
         }
         status = one_step(self, i, chosen, count, step, context, error);
     }
     return status;
+}
+
+temper_status training_score(const temper_host *host, lm_trainer *trainer, const lm_example *const *examples,
+                             size_t count, const char *unit, double *sums, temper_error *error) {
+    enum { AT_A_TIME = 256 };
+    for (size_t first = 0; first < count; first += AT_A_TIME) {
+        size_t n = count - first < AT_A_TIME ? count - first : AT_A_TIME;
+        if (host->cancelled(host)) {
+            return temper_fail(error, TEMPER_CANCELLED, "stopped after %zu of %zu %s", first, count, unit);
+        }
+        temper_status status = lm_trainer_score(trainer, examples + first, n, sums + first, error);
+        if (status) {
+            return temper_fail_in(error, status, "%s", unit);
+        }
+        host->progress(host, first + n, count, unit, NULL);
+    }
+    return TEMPER_OK;
 }
