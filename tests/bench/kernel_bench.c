@@ -167,6 +167,8 @@ int main(int count, char **arguments) {
                           seconds);
             bench_product(*set, &(*set)->bf16, shapes[i].m, shapes[i].n, shapes[i].k, shapes[i].a_transposed,
                           seconds);
+            bench_product(*set, &(*set)->q8, shapes[i].m, shapes[i].n, shapes[i].k, shapes[i].a_transposed,
+                          seconds);
         }
         bench_rows(*set, seconds);
     }

@@ -87,6 +87,7 @@ static void test_profiles(void **state) {
     (void)state;
     assert_ptr_equal(lm_kernels_product(set, "f32/1"), &set->f32);
     assert_ptr_equal(lm_kernels_product(set, "bf16/1"), &set->bf16);
+    assert_ptr_equal(lm_kernels_product(set, "q8/1"), &set->q8);
     assert_null(lm_kernels_product(set, "bf16/2"));
     assert_null(lm_kernels_product(set, ""));
 }

@@ -1,5 +1,5 @@
 /* avx512.c: the kernel set for AVX-512 (f, bw, dq, vl) without avx512_bf16: bf16/1 by widening, two FMAs a
- * pair. */
+ * pair. Compiled a second time, with VNNI for q8/1, by avx512_vnni.c. */
 #include "sets.h"
 #include "tile.h"
 #include "tiles_avx512.h"
@@ -45,5 +45,14 @@ TILES(bf16_tile, bf16_tiles)
 
 #define BF16_OPERAND ROUNDED
 #include "product.h"
+#include "q8_product.h"
 
-const lm_kernels lm_kernels_avx512 = {.name = "avx512", LM_PRODUCTS, LM_ROWS};
+#ifdef __AVX512VNNI__
+#define LM_SET lm_kernels_avx512_vnni
+#define LM_SET_NAME "avx512-vnni"
+#else
+#define LM_SET lm_kernels_avx512
+#define LM_SET_NAME "avx512"
+#endif
+
+const lm_kernels LM_SET = {.name = LM_SET_NAME, LM_PRODUCTS, LM_Q8, LM_ROWS};

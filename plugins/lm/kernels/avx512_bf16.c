@@ -69,6 +69,7 @@ static inline __m512i pairs_of_lanes(__m512 even, __m512 odd) {
 #define LM_HARDWARE_PAIRS
 #define BF16_OPERAND PAIRS
 #include "product.h"
+#include "q8_product.h"
 
 static float flush(float x) {
     return __builtin_fabsf(x) < 0x1p-126f ? x * 0.0f : x;
@@ -128,4 +129,4 @@ bool lm_avx512_bf16_holds(void) {
     return true;
 }
 
-const lm_kernels lm_kernels_avx512_bf16 = {.name = "avx512-bf16", LM_PRODUCTS, LM_ROWS};
+const lm_kernels lm_kernels_avx512_bf16 = {.name = "avx512-bf16", LM_PRODUCTS, LM_Q8, LM_ROWS};

@@ -11,8 +11,8 @@
 
 static const lm_kernels *const all[] = {
 #if LM_HAVE_X86_SETS
-    &lm_kernels_avx512_bf16, &lm_kernels_avx512,
-    &lm_kernels_avx2,
+    &lm_kernels_avx512_bf16, &lm_kernels_avx512_vnni,
+    &lm_kernels_avx512,      &lm_kernels_avx2,
 #endif
 #if LM_HAVE_NEON
     &lm_kernels_neon,
@@ -34,10 +34,18 @@ float lm_bf16_to_f32(uint16_t x) {
 
 #if LM_HAVE_X86_SETS
 
+#include <cpuid.h>
+
 static bool bf16_holds;
 
 static void check_bf16(void) {
     bf16_holds = lm_avx512_bf16_holds();
+}
+
+/* Not every compiler's __builtin_cpu_supports knows it. Whether the system saves its registers is avx2's matter. */
+static bool has_f16c(void) {
+    unsigned a, b, c, d;
+    return __get_cpuid(1, &a, &b, &c, &d) != 0 && (c & bit_F16C) != 0;
 }
 
 /* NULL when the CPU and the operating system have all that the set's code uses, else what is missing. */
@@ -47,8 +55,8 @@ static const char *missing(const lm_kernels *set) {
     if (set == &lm_kernels_scalar) {
         return NULL;
     }
-    if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma")) {
-        return "this CPU has no avx2 and fma";
+    if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma") || !has_f16c()) {
+        return "this CPU has no avx2, fma and f16c";
     }
     if (set == &lm_kernels_avx2) {
         return NULL;
@@ -58,6 +66,12 @@ static const char *missing(const lm_kernels *set) {
         return "this CPU has no avx512 (f, bw, dq and vl)";
     }
     if (set == &lm_kernels_avx512) {
+        return NULL;
+    }
+    if (!__builtin_cpu_supports("avx512vnni")) {
+        return "this CPU has no avx512_vnni";
+    }
+    if (set == &lm_kernels_avx512_vnni) {
         return NULL;
     }
     if (!__builtin_cpu_supports("avx512bf16")) {
@@ -121,6 +135,7 @@ const lm_kernels *lm_kernels_choose(const char *name, const char **reason) {
 const lm_product *lm_kernels_product(const lm_kernels *set, const char *profile) {
     const lm_product *found = strcmp(profile, set->f32.profile) == 0    ? &set->f32
                               : strcmp(profile, set->bf16.profile) == 0 ? &set->bf16
+                              : strcmp(profile, set->q8.profile) == 0   ? &set->q8
                                                                         : NULL;
     return found != NULL && found->multiply != NULL ? found : NULL;
 }

@@ -30,11 +30,14 @@ enum { LM_PANEL = 32 };
  *   f32/1   [k][32] float
  *   bf16/1  [ceil(k/2)][32][2] uint16_t: the pair (2j, 2j+1) of a column side by side. When K is odd the
  *           last odd partner is stored as 0 and is never used.
+ *   q8/1    for each group of 32 indices (the last may have fewer: `count`) [32] uint16_t scales in f16, then
+ *           [ceil(count/4)][32][4] uint8_t: q + 128, q within +-127. q8.h has its numbers. A group is a whole:
+ *           nothing can be appended to it, so keep a KV cache in bf16/1.
  * The layout is public because the KV cache is kept in it (layers/attention.c appends to panels). */
 typedef struct lm_product {
-    const char *profile; /* "f32/1" or "bf16/1" */
+    const char *profile; /* "f32/1", "bf16/1" or "q8/1" */
     bool pairs;          /* true for bf16/1: reduction index in pairs, odd element first */
-    size_t element_size; /* 4 or 2 (8 in the double build) */
+    size_t element_size; /* 4, 2 or 1 (8 in the double build) */
 
     size_t (*panel_bytes)(size_t k);
 
@@ -49,12 +52,18 @@ typedef struct lm_product {
      *   bf16/1  for j ascending: acc = fma(a[2j+1], b[2j+1], acc); acc = fma(a[2j], b[2j], acc) on operands
      *           rounded to bf16 and widened, under FTZ and DAZ; K odd: last acc = fma(a[K-1], b[K-1], acc).
      *           The caller's MXCSR is restored.
+     *   q8/1    for groups of 32 indices ascending: acc = fma(sa * sb, dot, acc), dot the exact sum over the group
+     *           of qa qb. A's group, made when it is packed: t = max |a|, sa = t / 127, qa = rint(a * (127 / t));
+     *           t below 2^-100 counts as 0. B's, made by `pack`: sb = t / 127 rounded to f16, qb = rint(b * (1 / sb))
+     *           within +-127; weights that are whole multiples of an f16, up to 127 of them, stay exact, as those
+     *           of Q8_0 files are. A NaN, an infinity or a weight beyond f16's range makes its group's scale NaN.
+     *           Every operation in f32, rounded once, to nearest even, gradual underflow.
      * `scratch` has at least scratch_bytes(k) bytes, 64-byte aligned, for packing A; one a thread. */
     void (*multiply)(size_t m, size_t n, size_t k, const lm_real *a, size_t a_stride, bool a_transposed,
                      const void *packed, lm_real *c, size_t c_stride, bool accumulate, void *scratch);
     size_t (*scratch_bytes)(size_t k);
 
-    /* Rounds to the operand type and back (identity in f32/1): what a product sees of x. */
+    /* Rounds to the operand type and back (identity in f32/1): what a product sees of x, a row of A. */
     void (*round)(lm_real *out, const lm_real *x, size_t n);
 } lm_product;
 
@@ -62,9 +71,10 @@ typedef struct lm_product {
  * index modulo 16, each a chain in ascending order, then one fixed tree: stripe s += stripe s+8, then +4,
  * +2, +1. Maxima are compare-and-select. Elementwise functions follow one formula in every set. */
 typedef struct lm_kernels {
-    const char *name; /* scalar, avx2, avx512, avx512-bf16, neon */
+    const char *name; /* scalar, avx2, avx512, avx512-vnni, avx512-bf16, neon */
     lm_product f32;
     lm_product bf16;
+    lm_product q8; /* 8-bit weights, for inference: multiply is NULL in the double build */
 
     /* elementary functions, elementwise; in == out allowed */
     void (*exp)(lm_real *out, const lm_real *x, size_t n);
@@ -134,7 +144,7 @@ bool lm_kernels_usable(const lm_kernels *set, const char **reason);
 /* The set for this process: the best usable, or the one named by `name` / the environment TEMPER_KERNELS.
  * NULL (with *reason) when the one named is unknown or not usable: never a silent fallback. Thread-safe. */
 const lm_kernels *lm_kernels_choose(const char *name, const char **reason);
-/* Finds a profile's products in a set: "f32/1" or "bf16/1", NULL for another name. */
+/* Finds a profile's products in a set: "f32/1", "bf16/1" or "q8/1", NULL for another name. */
 const lm_product *lm_kernels_product(const lm_kernels *set, const char *profile);
 
 /* Cross-checks all usable sets against scalar over random shapes, tails and edge values (denormals,

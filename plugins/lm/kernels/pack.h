@@ -144,6 +144,11 @@ static inline void pack_lanes(operand_kind kind, uint32_t *out, size_t width, co
     }
 }
 
+/* Even shares: part `index` of `parts` of `total` begins here. */
+static inline size_t lm_share(size_t total, size_t parts, size_t index) {
+    return total / parts * index + (index < total % parts ? index : total % parts);
+}
+
 /* --- B: whole panels of LM_PANEL columns --- */
 
 static size_t f32_panel_bytes(size_t k) {

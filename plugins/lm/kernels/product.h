@@ -26,11 +26,6 @@ static void clear(float *c, size_t m, size_t n, size_t c_stride) {
     }
 }
 
-/* Even shares: part `index` of `parts` of `total` begins here. */
-static inline size_t share(size_t total, size_t parts, size_t index) {
-    return total / parts * index + (index < total % parts ? index : total % parts);
-}
-
 /* One block of A against all columns. */
 static inline void multiply_block(operand_kind kind, tile_function *const *tiles, size_t m, size_t n,
                                   size_t k, const float *a, size_t lane_step, size_t index_step,
@@ -40,7 +35,7 @@ static inline void multiply_block(operand_kind kind, tile_function *const *tiles
     size_t width =
         TILE_COLUMNS(m / panels); /* exact for one panel; in several, all have more rows than two */
     for (size_t p = 0; p < panels; p++) {
-        size_t row = share(m, panels, p), rows = share(m, panels, p + 1) - row;
+        size_t row = lm_share(m, panels, p), rows = lm_share(m, panels, p + 1) - row;
         /* -0 as the absent partner of A: its product with +0 is -0, and adding that changes nothing */
         pack_lanes(kind, scratch + row * lines, rows, a + row * lane_step, lane_step, index_step, rows, k,
                    0x80000000u);
@@ -49,7 +44,7 @@ static inline void multiply_block(operand_kind kind, tile_function *const *tiles
         const char *right = b + column / LM_PANEL * panel_bytes + column % LM_PANEL * sizeof(uint32_t);
         size_t columns = n - column < width ? n - column : width;
         for (size_t p = 0; p < panels; p++) {
-            size_t row = share(m, panels, p), rows = share(m, panels, p + 1) - row;
+            size_t row = lm_share(m, panels, p), rows = lm_share(m, panels, p + 1) - row;
             tiles[rows](k, scratch + row * lines, right, c + row * c_stride + column, c_stride, columns,
                         load);
         }
@@ -69,7 +64,7 @@ static inline void multiply_all(operand_kind kind, tile_function *const *tiles, 
         return;
     }
     blocks = (m + BLOCK_ROWS - 1) / BLOCK_ROWS;
-    depth = BLOCK_VALUES / share(m, blocks, 1) & ~(size_t)1; /* the first share is the largest */
+    depth = BLOCK_VALUES / lm_share(m, blocks, 1) & ~(size_t)1; /* the first share is the largest */
     depth = blocks > 1 || depth > 2048 ? (blocks > 1 ? 256 : 2048) : depth;
     if (kind == PAIRS) {
         depth *= 2;
@@ -78,7 +73,7 @@ static inline void multiply_all(operand_kind kind, tile_function *const *tiles, 
         size_t count = k - first < depth ? k - first : depth;
         const char *b = (const char *)packed + first / line * LM_PANEL * sizeof(uint32_t);
         for (size_t block = 0; block < blocks; block++) {
-            size_t row = share(m, blocks, block), rows = share(m, blocks, block + 1) - row;
+            size_t row = lm_share(m, blocks, block), rows = lm_share(m, blocks, block + 1) - row;
             multiply_block(kind, tiles, rows, n, count, a + row * lane_step + first * index_step, lane_step,
                            index_step, b, panel_bytes, c + row * c_stride, c_stride, accumulate || first > 0,
                            scratch);

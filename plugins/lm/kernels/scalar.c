@@ -477,6 +477,8 @@ static void bf16_round(float *out, const float *x, size_t n) {
     }
 }
 
+#include "scalar_q8.h"
+
 #endif
 
 const lm_kernels lm_kernels_scalar = {
@@ -490,7 +492,9 @@ const lm_kernels lm_kernels_scalar = {
             .scratch_bytes = scalar_scratch_bytes,
             .round = f32_round},
 #if LM_REAL_IS_DOUBLE
-    .bf16 = {.profile = "bf16/1", .pairs = true, .element_size = 2}, /* no such profile in double */
+    /* no such profiles in double */
+    .bf16 = {.profile = "bf16/1", .pairs = true, .element_size = 2},
+    .q8 = {.profile = "q8/1", .element_size = 1},
 #else
     .bf16 = {.profile = "bf16/1",
              .pairs = true,
@@ -500,6 +504,14 @@ const lm_kernels lm_kernels_scalar = {
              .multiply = bf16_multiply,
              .scratch_bytes = scalar_scratch_bytes,
              .round = bf16_round},
+    .q8 = {.profile = "q8/1",
+           .pairs = false,
+           .element_size = 1,
+           .panel_bytes = lm_q8_panel_bytes,
+           .pack = q8_pack,
+           .multiply = q8_multiply,
+           .scratch_bytes = scalar_scratch_bytes,
+           .round = q8_round},
 #endif
     .exp = scalar_exp,
     .log = scalar_log,

@@ -12,7 +12,7 @@
 
 enum { WHOLE_LENGTH = 1 << 16, ROW_INPUTS = 5, LONGEST_ROW = 2100 };
 
-static const char *const profiles[] = {"f32/1", "bf16/1"};
+static const char *const profiles[] = {"f32/1", "bf16/1", "q8/1"};
 enum { PROFILES = sizeof profiles / sizeof profiles[0] };
 
 typedef struct selftest {

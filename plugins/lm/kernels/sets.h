@@ -27,6 +27,7 @@ extern const lm_kernels lm_kernels_scalar;
 #if LM_HAVE_X86_SETS
 extern const lm_kernels lm_kernels_avx2;
 extern const lm_kernels lm_kernels_avx512;
+extern const lm_kernels lm_kernels_avx512_vnni;
 extern const lm_kernels lm_kernels_avx512_bf16;
 /* Does vdpbf16ps compute what docs/numerics.md says? Only for a CPU that has it. */
 bool lm_avx512_bf16_holds(void);

@@ -9,4 +9,8 @@
 typedef void tile_function(size_t k, const void *a, const void *b, float *c, size_t c_stride, size_t columns,
                            bool load);
 
+/* q8/1, likewise, over k indices in groups. `b` is at a group of a panel, whose column `first` is C's first. */
+typedef void q8_tile_function(size_t k, const void *a, const void *b, size_t first, float *c, size_t c_stride,
+                              size_t columns, bool load);
+
 #endif

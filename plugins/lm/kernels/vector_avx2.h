@@ -109,6 +109,25 @@ static inline m16 i_greater(i16 a, i16 b) { /* signed */
     return (m16){_mm256_castsi256_ps(_mm256_cmpgt_epi32(a.low, b.low)),
                  _mm256_castsi256_ps(_mm256_cmpgt_epi32(a.high, b.high))};
 }
+static inline uint32_t i_greatest(i16 x) { /* of all lanes, signed */
+    __m256i eight = _mm256_max_epi32(x.low, x.high);
+    __m128i four = _mm_max_epi32(_mm256_castsi256_si128(eight), _mm256_extracti128_si256(eight, 1));
+    __m128i two = _mm_max_epi32(four, _mm_shuffle_epi32(four, 0x4e));
+    return (uint32_t)_mm_cvtsi128_si32(_mm_max_epi32(two, _mm_shuffle_epi32(two, 0xb1)));
+}
+static inline uint32_t i_total(i16 x) { /* of all lanes */
+    __m256i eight = _mm256_add_epi32(x.low, x.high);
+    __m128i four = _mm_add_epi32(_mm256_castsi256_si128(eight), _mm256_extracti128_si256(eight, 1));
+    __m128i two = _mm_add_epi32(four, _mm_shuffle_epi32(four, 0x4e));
+    return (uint32_t)_mm_cvtsi128_si32(_mm_add_epi32(two, _mm_shuffle_epi32(two, 0xb1)));
+}
+static inline void i_store_bytes(void *p, i16 x) { /* the low byte of each lane */
+    const __m256i bytes = _mm256_set1_epi32(0x0c080400);
+    __m256i low = _mm256_shuffle_epi8(x.low, bytes), high = _mm256_shuffle_epi8(x.high, bytes);
+    __m128i halves = _mm_unpacklo_epi32(_mm256_castsi256_si128(low), _mm256_extracti128_si256(low, 1));
+    __m128i others = _mm_unpacklo_epi32(_mm256_castsi256_si128(high), _mm256_extracti128_si256(high, 1));
+    _mm_storeu_si128(p, _mm_unpacklo_epi64(halves, others));
+}
 static inline i16 i_shift_left(i16 x, int count) {
     return (i16){_mm256_slli_epi32(x.low, count), _mm256_slli_epi32(x.high, count)};
 }

@@ -104,6 +104,15 @@ static inline i16 i_or(i16 a, i16 b) {
 static inline m16 i_greater(i16 a, i16 b) { /* signed */
     return _mm512_cmpgt_epi32_mask(a, b);
 }
+static inline uint32_t i_greatest(i16 x) { /* of all lanes, signed */
+    return (uint32_t)_mm512_reduce_max_epi32(x);
+}
+static inline uint32_t i_total(i16 x) { /* of all lanes */
+    return (uint32_t)_mm512_reduce_add_epi32(x);
+}
+static inline void i_store_bytes(void *p, i16 x) { /* the low byte of each lane */
+    _mm_storeu_si128(p, _mm512_cvtepi32_epi8(x));
+}
 #define i_shift_left(x, count) _mm512_slli_epi32(x, count)
 #define i_shift_right(x, count) _mm512_srli_epi32(x, count)
 #define i_shift_right_signed(x, count) _mm512_srai_epi32(x, count)

@@ -128,6 +128,21 @@ V_BINARY(i16, i_sub, i16, vsubq_u32)
 V_BINARY(i16, i_and, i16, vandq_u32)
 V_BINARY(i16, i_or, i16, vorrq_u32)
 V_BINARY(m16, i_greater, i16, quarter_above) /* signed */
+static inline uint32_t i_greatest(i16 x) {   /* of all lanes, signed */
+    int32x4_t four =
+        vmaxq_s32(vmaxq_s32(vreinterpretq_s32_u32(x.quarter[0]), vreinterpretq_s32_u32(x.quarter[1])),
+                  vmaxq_s32(vreinterpretq_s32_u32(x.quarter[2]), vreinterpretq_s32_u32(x.quarter[3])));
+    return (uint32_t)vmaxvq_s32(four);
+}
+static inline uint32_t i_total(i16 x) { /* of all lanes */
+    return vaddvq_u32(
+        vaddq_u32(vaddq_u32(x.quarter[0], x.quarter[1]), vaddq_u32(x.quarter[2], x.quarter[3])));
+}
+static inline void i_store_bytes(void *p, i16 x) { /* the low byte of each lane */
+    uint16x8_t low = vcombine_u16(vmovn_u32(x.quarter[0]), vmovn_u32(x.quarter[1]));
+    uint16x8_t high = vcombine_u16(vmovn_u32(x.quarter[2]), vmovn_u32(x.quarter[3]));
+    vst1q_u8(p, vcombine_u8(vmovn_u16(low), vmovn_u16(high)));
+}
 static inline i16 i_shift_left(i16 x, int count) {
     return (i16){
         {x.quarter[0] << count, x.quarter[1] << count, x.quarter[2] << count, x.quarter[3] << count}};

@@ -25,7 +25,7 @@ void *lm_allocate(size_t count, size_t size) {
 temper_status lm_context_init(lm_context *self, const lm_kernels *kernels, const char *profile,
                               lm_parallel parallel, temper_error *error) {
     const lm_product *product = lm_kernels_product(kernels, profile);
-    if (product == NULL) {
+    if (product == NULL || product == &kernels->q8) { /* the KV cache appends to panels: q8/1 cannot */
         return temper_fail(error, TEMPER_UNSUPPORTED, "profile \"%s\": the profiles are f32/1 and bf16/1",
                            profile);
     }
