@@ -133,7 +133,7 @@ static temper_status parse_node(tm_graph *graph, const temper_json *entry, size_
     node->parameters = tm_json_member(entry, "parameters");
     (void)tm_json_integer(tm_json_member(entry, "line"), &node->line);
     if (!identifier_valid(node->name) || !identifier_valid(node->plugin) || !identifier_valid(node->stage) ||
-        node->version == NULL || (*node->label != 0 && !identifier_valid(node->label))) {
+        !name_valid(node->version) || (*node->label != 0 && !identifier_valid(node->label))) {
         return invalid(error, "a node needs a name, a plugin, a version and a stage", index);
     }
     if (!tm_json_integer(tm_json_member(entry, "revision"), &node->revision) ||
@@ -209,7 +209,7 @@ static temper_status parse_expectations(tm_graph *graph, temper_error *error) {
         for (j = 0; j < 5 && strcmp(operators[j], expectation->op) != 0; j++) {
         }
         if (!tm_json_integer(tm_json_member(entry, "node"), &node) || node < 0 ||
-            (uint64_t)node >= graph->node_count || expectation->metric == NULL || j == 5 ||
+            (uint64_t)node >= graph->node_count || !name_valid(expectation->metric) || j == 5 ||
             !identifier_valid(expectation->output) ||
             !tm_json_double(tm_json_member(entry, "value"), &expectation->value) ||
             !isfinite(expectation->value)) {
@@ -229,8 +229,8 @@ static temper_status parse_results(tm_graph *graph, temper_error *error) {
     for (i = 0; i < tm_json_length(list); i++) {
         const temper_json *entry;
         int64_t node = -1;
-        (void)tm_json_name(list, i, &entry);
-        if (!tm_json_integer(tm_json_member(entry, "node"), &node) || node < 0 ||
+        if (!name_valid(tm_json_name(list, i, &entry)) ||
+            !tm_json_integer(tm_json_member(entry, "node"), &node) || node < 0 ||
             (uint64_t)node >= graph->node_count ||
             !identifier_valid(tm_json_text(tm_json_member(entry, "output"), ""))) {
             return invalid(error, "a result needs a node and an output", i);

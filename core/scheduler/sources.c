@@ -65,6 +65,58 @@ temper_status tm_builtin_find(const char *name, char **path, temper_error *error
 
 /* --- other runs -------------------------------------------------------------------------------------------------- */
 
+/* Names in a record reach terminals: no control bytes anywhere but in parameters, which are shown as JSON. */
+static bool printable(const temper_json *value) {
+    size_t i, length = 0;
+    const char *text = tm_json_string(value, &length);
+    for (i = 0; text != NULL && i < length; i++) {
+        if ((unsigned char)text[i] < 0x20 || text[i] == 0x7f) {
+            return false;
+        }
+    }
+    for (i = 0; tm_json_kind(value) == TEMPER_JSON_ARRAY && i < tm_json_length(value); i++) {
+        if (!printable(tm_json_element(value, i))) {
+            return false;
+        }
+    }
+    for (i = 0; tm_json_kind(value) == TEMPER_JSON_OBJECT && i < tm_json_length(value); i++) {
+        const temper_json *member;
+        const char *name = tm_json_name(value, i, &member);
+        if (strcmp(name, "parameters") != 0 && !printable(member)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* A record of a stranger: a sound plan, and a node of the same name for each of its nodes. */
+static temper_status check_run(const temper_json *run, temper_error *error) {
+    const temper_json *nodes = tm_json_member(run, "nodes");
+    tm_buffer plan = TM_BUFFER_INIT;
+    tm_graph *graph = NULL;
+    size_t i;
+    temper_status status = tm_json_member(run, "plan") != NULL
+                               ? tm_json_write(tm_json_member(run, "plan"), &plan, error)
+                               : temper_fail(error, TEMPER_INVALID, "it holds no plan");
+    if (status == TEMPER_OK) {
+        status = tm_graph_parse(plan.data, plan.length, &graph, error);
+    }
+    if (status == TEMPER_OK && (tm_json_length(nodes) != graph->node_count || !printable(run))) {
+        status =
+            temper_fail(error, TEMPER_INVALID, "its nodes are not its plan's, or a name is not printable");
+    }
+    for (i = 0; status == TEMPER_OK && i < graph->node_count; i++) {
+        if (strcmp(tm_json_text(tm_json_member(tm_json_element(nodes, i), "name"), ""),
+                   graph->nodes[i].name) != 0) {
+            status = temper_fail(error, TEMPER_INVALID, "node %zu of the record is not node %zu of its plan",
+                                 i, i);
+        }
+    }
+    tm_graph_free(graph);
+    tm_buffer_free(&plan);
+    return status;
+}
+
 static temper_status read_archive(tm_store *store, const char *path, temper_arena *arena,
                                   const temper_json **run, tm_digest *id, temper_error *error) {
     tm_archive archive;
@@ -100,7 +152,7 @@ static temper_status read_by_id(tm_store *store, const tm_digest *id, const char
     }
     status = tm_json_parse(arena, data, size, run, error);
     tm_store_unmap(store, data, size);
-    return status;
+    return status ? temper_fail_in(error, status, "%s is no run", name) : TEMPER_OK;
 }
 
 /* The one archive in runs/ whose name is NAME, or begins with it, or ends with -NAME. */
@@ -137,8 +189,8 @@ static char *find_in_runs(const char *name, size_t *matches, char nearest[256]) 
     return found;
 }
 
-temper_status tm_run_find(tm_store *store, const char *name, temper_arena *arena, const temper_json **run,
-                          tm_digest *id, temper_error *error) {
+static temper_status find_run(tm_store *store, const char *name, temper_arena *arena, const temper_json **run,
+                              tm_digest *id, temper_error *error) {
     const char *bare = strncmp(name, "run:", 4) == 0 ? name + 4 : name;
     char *path, nearest[256];
     size_t matches;
@@ -165,6 +217,16 @@ temper_status tm_run_find(tm_store *store, const char *name, temper_arena *arena
                         name, *nearest != 0 ? "; did you mean '" : "", nearest, *nearest != 0 ? "'?" : "");
     }
     free(path);
+    return status;
+}
+
+temper_status tm_run_find(tm_store *store, const char *name, temper_arena *arena, const temper_json **run,
+                          tm_digest *id, temper_error *error) {
+    temper_status status = find_run(store, name, arena, run, id, error);
+    if (status == TEMPER_OK) {
+        status = check_run(*run, error);
+        status = status ? temper_fail_in(error, status, "%s is no run", name) : TEMPER_OK;
+    }
     return status;
 }
 
