@@ -93,6 +93,28 @@ static void test_llama_sentencepiece(void **state) {
     check_source(&(struct source){"tokenizers/llama-spm.vocab.gguf", "tokenizers/llama-spm.vectors.jsonl"});
 }
 
+/* A word of a megabyte costs n log n, and comes back. */
+static void test_long_word_by_scores(void **state) {
+    enum { SIZE = 1 << 20 };
+    temper_error error = TEMPER_ERROR_INIT;
+    lm_folder *folder;
+    lm_tokenizer *tokenizer;
+    lm_tokens tokens;
+    char *text = malloc(SIZE);
+    (void)state;
+    memset(text, 'a', SIZE);
+    assert_int_equal(lm_folder_open(asset_path("tokenizers/llama-spm.vocab.gguf"), &folder, &error),
+                     TEMPER_OK);
+    assert_int_equal(lm_tokenizer_open(lm_folder_files(folder), &tokenizer, &error), TEMPER_OK);
+    assert_int_equal(lm_tokenizer_encode(tokenizer, text, SIZE, NULL, &tokens, &error), TEMPER_OK);
+    assert_true(tokens.count < SIZE / 2);
+    assert_int_equal(tokens.items[tokens.count - 1].end, SIZE);
+    lm_tokens_free(&tokens);
+    lm_tokenizer_close(tokenizer);
+    lm_folder_close(folder);
+    free(text);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_gpt2_gguf),
@@ -100,6 +122,7 @@ int main(void) {
         cmocka_unit_test(test_mpt),
         cmocka_unit_test(test_refact),
         cmocka_unit_test(test_llama_sentencepiece),
+        cmocka_unit_test(test_long_word_by_scores),
     };
     return assets_skip() ? 77 : cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -282,7 +282,7 @@ static temper_status read_llama(const json_t *root, lm_config *out, temper_error
         (status = read_rope(root, out, error))) {
         return status;
     }
-    if (json_object_get(root, "head_dim") == NULL && out->hidden % out->heads != 0) {
+    if (!json_is_number(json_object_get(root, "head_dim")) && out->hidden % out->heads != 0) {
         return temper_fail(error, TEMPER_INVALID,
                            "config.json: hidden_size %zu is no multiple of num_attention_heads %zu",
                            out->hidden, out->heads);

@@ -56,6 +56,7 @@ struct lm_tokenizer {
     size_t longest;           /* bytes of the longest normal entry */
     bool sentence;            /* SentencePiece-style; else byte-level BPE */
     bool space_prefix;        /* sentence: a space is put before text */
+    bool words_apart;         /* sentence: no entry holds anything and then a space */
     bool whole_words;         /* a word that is an entry is taken unmerged ("ignore_merges") */
     lm_split split;
     int32_t bos, eos, unknown;

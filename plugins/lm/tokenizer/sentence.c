@@ -19,8 +19,8 @@ enum { END = 0xFFFFFFFF };
 struct sentence {
     const lm_tokenizer *tokenizer;
     char *text;
-    struct symbol *symbols;
-    size_t count;
+    struct symbol *symbols; /* of the segment at hand */
+    size_t count, capacity;
     lm_heap heap;
 };
 
@@ -50,6 +50,7 @@ static bool offer(struct sentence *self, uint32_t left, uint32_t right) {
 
 static bool merge_all(struct sentence *self) {
     lm_candidate best;
+    self->heap.count = 0;
     for (uint32_t i = 0; i + 1 < self->count; i++) {
         if (!offer(self, i, i + 1)) {
             return false;
@@ -116,40 +117,65 @@ static temper_status push_all(const struct sentence *self, lm_tokens *out, size_
     return status;
 }
 
+/* One character a symbol, from `from` to `to` in the marked text. */
+static bool make_symbols(struct sentence *self, size_t from, size_t to, size_t prefix, uint32_t base) {
+    self->count = 0;
+    for (size_t at = from; at < to;) {
+        size_t size;
+        bool valid;
+        uint32_t start = base + (uint32_t)(at < prefix ? 0 : at - prefix), number = (uint32_t)self->count;
+        lm_utf8_next(self->text, to, at, &size, &valid);
+        if (self->count == self->capacity) {
+            size_t capacity = self->capacity == 0 ? 64 : self->capacity * 2;
+            struct symbol *symbols = realloc(self->symbols, capacity * sizeof *symbols);
+            if (symbols == NULL) {
+                return false;
+            }
+            self->symbols = symbols;
+            self->capacity = capacity;
+        }
+        self->symbols[self->count++] = (struct symbol){(uint32_t)at,
+                                                       (uint32_t)size,
+                                                       start,
+                                                       at < prefix ? start : start + (uint32_t)size,
+                                                       number == 0 ? END : number - 1,
+                                                       number + 1};
+        at += size;
+    }
+    self->symbols[self->count - 1].next = END;
+    return true;
+}
+
+/* Where merging may stop: before a space that follows something else, if no piece holds such a pair. */
+static size_t segment_end(const struct sentence *self, size_t from, size_t length) {
+    size_t at = from + 1;
+    while (at < length &&
+           !(self->tokenizer->words_apart && self->text[at] == ' ' && self->text[at - 1] != ' ')) {
+        at++;
+    }
+    return at;
+}
+
 temper_status lm_encode_sentence(const lm_tokenizer *self, const char *text, size_t length, uint32_t base,
                                  bool at_start, lm_tokens *out, size_t *capacity, temper_error *error) {
-    size_t prefix = at_start && self->space_prefix && length > 0 ? 1 : 0;
+    size_t prefix = at_start && self->space_prefix ? 1 : 0, whole = length + prefix;
     struct sentence work = {.tokenizer = self};
     temper_status status = TEMPER_OK;
     if (length == 0) {
         return TEMPER_OK;
     }
-    work.text = malloc(length + prefix);
-    work.symbols = malloc((length + prefix) * sizeof *work.symbols);
-    if (work.text == NULL || work.symbols == NULL) {
-        status = temper_fail(error, TEMPER_NO_MEMORY, "no memory to encode %zu bytes", length);
-        goto out;
+    work.text = malloc(whole);
+    if (work.text == NULL) {
+        return temper_fail(error, TEMPER_NO_MEMORY, "no memory to encode %zu bytes", length);
     }
     work.text[0] = ' ';
     memcpy(work.text + prefix, text, length);
-    for (size_t at = 0; at < length + prefix;) {
-        size_t size;
-        bool valid;
-        uint32_t start = base + (uint32_t)(at < prefix ? 0 : at - prefix);
-        lm_utf8_next(work.text, length + prefix, at, &size, &valid);
-        uint32_t end = at < prefix ? start : start + (uint32_t)size;
-        work.symbols[work.count] = (struct symbol){
-            (uint32_t)at, (uint32_t)size, start, end, (uint32_t)work.count - 1, (uint32_t)work.count + 1};
-        work.count++;
-        at += size;
+    for (size_t from = 0, to; from < whole && !status; from = to) {
+        to = segment_end(&work, from, whole);
+        status = make_symbols(&work, from, to, prefix, base) && merge_all(&work)
+                     ? push_all(&work, out, capacity, error)
+                     : temper_fail(error, TEMPER_NO_MEMORY, "no memory to encode %zu bytes", length);
     }
-    work.symbols[work.count - 1].next = END; /* and the first's previous is 0 - 1: END */
-    if (!merge_all(&work)) {
-        status = temper_fail(error, TEMPER_NO_MEMORY, "no memory to encode %zu bytes", length);
-        goto out;
-    }
-    status = push_all(&work, out, capacity, error);
-out:
     free(work.text);
     free(work.symbols);
     free(work.heap.items);

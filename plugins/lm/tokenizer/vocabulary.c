@@ -177,14 +177,25 @@ static int by_first_byte(const void *left, const void *right, void *context) {
     return order != 0 ? order : (a > b) - (a < b);
 }
 
+static bool has_inner_space(const lm_entry *entry) {
+    for (uint32_t i = 1; entry->kind == LM_NORMAL && i < entry->length; i++) {
+        if (entry->bytes[i] == ' ' && entry->bytes[i - 1] != ' ') {
+            return true;
+        }
+    }
+    return false;
+}
+
 temper_status lm_vocabulary_finish(lm_tokenizer *self, temper_error *error) {
     size_t used = 0, from = 0;
     self->added = malloc((self->added_count + 1) * sizeof *self->added);
     if (self->added == NULL) {
         return temper_fail(error, TEMPER_NO_MEMORY, "no memory for the added tokens");
     }
+    self->words_apart = true;
     for (size_t id = 0; id < self->size; id++) {
         const lm_entry *entry = &self->entries[id];
+        self->words_apart = self->words_apart && !has_inner_space(entry);
         if ((entry->kind == LM_ADDED || entry->kind == LM_SPECIAL) && entry->length > 0) {
             self->added[used++] = (int32_t)id;
         }
