@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { RECORDS_MADE = 40, LARGEST_INPUT = 1 << 30 };
+enum { RECORDS_MADE = 40, LARGEST_INPUT = 1 << 30, MOST_ALLOCATIONS = 100000 };
 static const double slow_description = 1.0; /* seconds: every `temper help` waits for it once */
 
 typedef struct checker {
@@ -18,12 +18,13 @@ typedef struct checker {
     const temper_json *parameters;
     bool made_up;     /* some input was: then a refusal is no fault */
     bool has_records; /* some input is records */
+    bool unsteady;    /* its bits differ without cause: said once is enough */
     size_t failures;
 } checker;
 
 /* One way to run a stage. */
 typedef struct check_trial {
-    int64_t threads, batch, memory;
+    int64_t threads, batch, refuse_after;
     const char *spoil; /* JSONL that stands in for every records input, or NULL */
     bool cancel;
 } check_trial;
@@ -33,7 +34,6 @@ typedef struct outcome {
     temper_error error;
     const char *digests; /* of all outputs, in order; NULL when it failed */
     const char *died;    /* NULL: it spoke to the end */
-    int64_t peak;
     double seconds;
 } outcome;
 
@@ -242,7 +242,7 @@ static temper_json *make_job(checker *c, const check_trial *trial, const temper_
         tm_json_set_string(a, job, "seed_path", "0/check/") &&
         tm_json_set_string(a, job, "profile", "bf16/1") &&
         tm_json_set_integer(a, job, "threads", trial->threads) &&
-        tm_json_set_integer(a, job, "memory", trial->memory) &&
+        tm_json_set_integer(a, job, "refuse_after", trial->refuse_after) &&
         tm_json_set_integer(a, job, "batch", trial->batch) &&
         tm_json_set(a, job, "parameters", c->parameters) && tm_json_set(a, job, "inputs", inputs);
     return ok ? job : NULL;
@@ -280,7 +280,6 @@ static temper_status run_trial(checker *c, const check_trial *trial, outcome *ou
                              c->arena, &outputs, &statistics, &out->error);
     out->digests = out->status == TEMPER_OK ? join_digests(c->arena, outputs) : NULL;
     out->died = tm_json_text(tm_json_member(statistics, "died"), NULL);
-    tm_json_integer(tm_json_member(statistics, "peak_memory"), &out->peak);
     tm_json_double(tm_json_member(statistics, "seconds"), &out->seconds);
     if (c->request->cancel != NULL && *c->request->cancel) {
         return temper_fail(error, TEMPER_CANCELLED, "stopped");
@@ -300,6 +299,7 @@ static temper_status same_again(checker *c, const outcome *first, check_trial tr
     if (again.status != TEMPER_OK) {
         say(c, TM_CHECK_BAD, "%s fails %s: %s", c->stage_name, when, again.error.message);
     } else if (strcmp(again.digests, first->digests) != 0) {
+        c->unsteady = true;
         say(c, TM_CHECK_BAD,
             "%s gives other output %s: something beside inputs, parameters and seed decides its bits",
             c->stage_name, when);
@@ -345,6 +345,36 @@ static temper_status check_bits(checker *c, const outcome *first, temper_error *
     return status;
 }
 
+/* Each allocation in turn is the first that is refused, with growing steps, until the stage needs no more. */
+static temper_status check_refusals(checker *c, const outcome *first, temper_error *error) {
+    const char *missing;
+    outcome end;
+    int64_t at = 1;
+    for (; at < MOST_ALLOCATIONS; at += 1 + at / 4) {
+        const check_trial trial = {1, 0, at, NULL, false};
+        temper_status status = run_trial(c, &trial, &end, &missing, error);
+        if (status) {
+            return status;
+        }
+        if (end.died != NULL) {
+            say(c, TM_CHECK_BAD, "%s does not survive that its allocation number %lld is refused: it %s",
+                c->stage_name, (long long)at, end.died);
+            return TEMPER_OK;
+        }
+        if (end.status == TEMPER_OK && !c->unsteady && strcmp(end.digests, first->digests) != 0) {
+            say(c, TM_CHECK_BAD,
+                "%s gives other output, and no failure, when its allocation number %lld is refused",
+                c->stage_name, (long long)at);
+            return TEMPER_OK;
+        }
+        if (end.status == TEMPER_OK) {
+            break;
+        }
+    }
+    say(c, TM_CHECK_GOOD, "%s survives refused allocations", c->stage_name);
+    return TEMPER_OK;
+}
+
 static temper_status check_hardship(checker *c, const outcome *first, temper_error *error) {
     static const struct {
         const char *text, *what;
@@ -359,9 +389,8 @@ static temper_status check_hardship(checker *c, const outcome *first, temper_err
     for (size_t i = 0; i < sizeof inputs / sizeof *inputs && !status && c->has_records; i++) {
         status = survives(c, (check_trial){1, 0, 0, inputs[i].text, false}, inputs[i].what, error);
     }
-    if (!status && first->peak > 0) {
-        status = survives(c, (check_trial){1, 0, first->peak / 8 * 7, NULL, false},
-                          "less memory than it wants", error);
+    if (!status && first->status == TEMPER_OK) {
+        status = check_refusals(c, first, error);
     }
     return status ? status : survives(c, (check_trial){1, 0, 0, NULL, true}, "a request to stop", error);
 }
@@ -369,7 +398,7 @@ static temper_status check_hardship(checker *c, const outcome *first, temper_err
 static temper_status check_stage(checker *c, temper_error *error) {
     const char *missing;
     outcome first;
-    c->made_up = c->has_records = false;
+    c->made_up = c->has_records = c->unsteady = false;
     c->stage_name = text_of(c->stage, "name");
     temper_status status = make_parameters(c, error);
     if (!status) {

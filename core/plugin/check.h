@@ -1,7 +1,7 @@
 /* check.h: does a plugin keep the contract? Asked by its author: `temper plugin check my-filter.so`.
  *
  * Each stage is run many times through the same door as in a run: twice, on one thread and on eight, with records given
- * out one at a time and seven at a time, with less memory than it wants, with input that is empty, broken or of another
+ * out one at a time and seven at a time, with allocations refused, with input that is empty, broken or of another
  * shape, and with a cancel. Right is: the same digests where the input is the same, a message where it is bad, never a
  * crash, never silence. */
 #ifndef TM_CHECK_H

@@ -81,18 +81,18 @@ static temper_status listen_to(job_state *state, tm_child *child, const volatile
     while (!status && open && state->done == NULL && state->failed == NULL) {
         size_t length;
         char *line;
-        open = tm_child_poll(child, POLL_MS);
-        while (!status && state->done == NULL && state->failed == NULL &&
-               (line = tm_child_line(child, &length)) != NULL) {
-            status = take_line(state, child, line, length, error);
-        }
-        pass_words(state, child);
         if (cancel != NULL && *cancel && !*asked) {
             static const char please[] = "{\"cancel\":true}\n";
             *asked = true;
             deadline = tm_seconds_now() + tm_cancel_grace();
             tm_child_send_text(child, please, sizeof please - 1);
         }
+        open = tm_child_poll(child, POLL_MS);
+        while (!status && state->done == NULL && state->failed == NULL &&
+               (line = tm_child_line(child, &length)) != NULL) {
+            status = take_line(state, child, line, length, error);
+        }
+        pass_words(state, child);
         if (*asked && tm_seconds_now() >= deadline) {
             break;
         }

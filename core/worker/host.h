@@ -71,6 +71,9 @@ temper_status tm_memory_arena(unsigned *out, temper_error *error);
 uint64_t tm_memory_limit(void);
 uint64_t tm_memory_peak(void);
 bool tm_memory_refused(uint64_t *bytes); /* was an allocation refused by the limit, and how large was it? */
+/* For checking plugins: the allocations a plugin asks the host for are refused after the first `count`; 0: never. */
+void tm_memory_refuse_after(uint64_t count);
+bool tm_memory_refuses(void); /* counts one allocation: is it to be refused? */
 void *tm_host_allocate(const temper_host *host, size_t bytes);
 void *tm_host_reallocate(const temper_host *host, void *block, size_t bytes);
 void tm_host_release(const temper_host *host, void *block);

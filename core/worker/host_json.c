@@ -6,6 +6,9 @@
  * is ever silently absent. A NULL that comes from elsewhere (a member that was not there) is left out, as documented. */
 #include "worker/host.h"
 
+#include "base/text.h"
+#include <math.h>
+
 static _Thread_local temper_status refusal;
 static _Thread_local const char *refusal_reason;
 
@@ -17,38 +20,61 @@ static temper_json *made(temper_json *value, temper_status status, const char *r
 
 static const char no_memory[] = "memory was short";
 
+static temper_arena *arena_new(void) {
+    return tm_memory_refuses() ? NULL : tm_json_api.arena_new();
+}
+
+static void arena_free(temper_arena *arena) {
+    if (arena != NULL) {
+        tm_json_api.arena_free(arena);
+    }
+}
+
+/* May a value be made in this arena? NULL is what arena_new gave when memory was short. */
+static bool may(const temper_arena *arena) {
+    return arena != NULL && !tm_memory_refuses();
+}
+
 static temper_json *new_object(temper_arena *arena) {
-    return made(tm_json_api.new_object(arena), TEMPER_NO_MEMORY, no_memory);
+    return made(may(arena) ? tm_json_api.new_object(arena) : NULL, TEMPER_NO_MEMORY, no_memory);
 }
 
 static temper_json *new_array(temper_arena *arena) {
-    return made(tm_json_api.new_array(arena), TEMPER_NO_MEMORY, no_memory);
+    return made(may(arena) ? tm_json_api.new_array(arena) : NULL, TEMPER_NO_MEMORY, no_memory);
 }
 
 static temper_json *new_string(temper_arena *arena, const char *text, size_t length) {
-    return made(tm_json_api.new_string(arena, text, length), TEMPER_INVALID,
-                "the text is not UTF-8, or memory was short");
+    size_t bad;
+    if (text == NULL || !tm_text_utf8(text, length, &bad)) {
+        return made(NULL, TEMPER_INVALID, text == NULL ? "there is no text" : "the text is not UTF-8");
+    }
+    return made(may(arena) ? tm_json_api.new_string(arena, text, length) : NULL, TEMPER_NO_MEMORY, no_memory);
 }
 
 static temper_json *new_number(temper_arena *arena, double number) {
-    return made(tm_json_api.new_number(arena, number), TEMPER_INVALID, "the number is NaN or infinite");
+    if (!isfinite(number)) {
+        return made(NULL, TEMPER_INVALID, "the number is NaN or infinite");
+    }
+    return made(may(arena) ? tm_json_api.new_number(arena, number) : NULL, TEMPER_NO_MEMORY, no_memory);
 }
 
 static temper_json *new_integer(temper_arena *arena, int64_t number) {
-    return made(tm_json_api.new_integer(arena, number), TEMPER_NO_MEMORY, no_memory);
+    return made(may(arena) ? tm_json_api.new_integer(arena, number) : NULL, TEMPER_NO_MEMORY, no_memory);
 }
 
 static temper_json *new_boolean(temper_arena *arena, bool value) {
-    return made(tm_json_api.new_boolean(arena, value), TEMPER_NO_MEMORY, no_memory);
+    return made(may(arena) ? tm_json_api.new_boolean(arena, value) : NULL, TEMPER_NO_MEMORY, no_memory);
 }
 
 static temper_json *new_null(temper_arena *arena) {
-    return made(tm_json_api.new_null(arena), TEMPER_NO_MEMORY, no_memory);
+    return made(may(arena) ? tm_json_api.new_null(arena) : NULL, TEMPER_NO_MEMORY, no_memory);
 }
 
 static temper_json *copy_object(temper_arena *arena, const temper_json *object) {
-    return made(tm_json_api.copy_object(arena, object), TEMPER_INVALID,
-                "the value to copy is no object, or memory was short");
+    if (tm_json_kind(object) != TEMPER_JSON_OBJECT) {
+        return made(NULL, TEMPER_INVALID, "the value to copy is no object");
+    }
+    return made(may(arena) ? tm_json_api.copy_object(arena, object) : NULL, TEMPER_NO_MEMORY, no_memory);
 }
 
 static bool remember(bool done, const temper_json *value, const char *what, const char *name) {
@@ -61,17 +87,21 @@ static bool remember(bool done, const temper_json *value, const char *what, cons
 }
 
 static bool set(temper_arena *arena, temper_json *object, const char *name, const temper_json *value) {
-    return remember(tm_json_api.set(arena, object, name, value), value, "member \"", name);
+    bool done = object != NULL && may(arena) && tm_json_api.set(arena, object, name, value);
+    return remember(done, value, "member \"", name);
 }
 
 static bool append(temper_arena *arena, temper_json *array, const temper_json *value) {
-    return remember(tm_json_api.append(arena, array, value), value, "an element", "");
+    bool done = array != NULL && may(arena) && tm_json_api.append(arena, array, value);
+    return remember(done, value, "an element", "");
 }
 
 const temper_json_api *tm_host_json(void) {
     static temper_json_api api;
     if (api.size == 0) {
         api = tm_json_api;
+        api.arena_new = arena_new;
+        api.arena_free = arena_free;
         api.new_object = new_object;
         api.new_array = new_array;
         api.new_string = new_string;

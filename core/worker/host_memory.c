@@ -17,6 +17,19 @@ static uint64_t limit;
 static _Atomic int64_t mapped, peak;
 static _Atomic uint64_t refused;
 
+static _Atomic uint64_t allowed; /* 0: all; else how many more, plus one */
+
+void tm_memory_refuse_after(uint64_t count) {
+    atomic_store(&allowed, count);
+}
+
+bool tm_memory_refuses(void) {
+    uint64_t left = atomic_load_explicit(&allowed, memory_order_relaxed);
+    while (left > 1 && !atomic_compare_exchange_weak(&allowed, &left, left - 1)) {
+    }
+    return left == 1;
+}
+
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 
 temper_status tm_memory_start(uint64_t bytes, temper_error *error) {
@@ -33,12 +46,12 @@ temper_status tm_memory_arena(unsigned *out, temper_error *error) {
 
 void *tm_host_allocate(const temper_host *host, size_t bytes) {
     (void)host;
-    return malloc(bytes > 0 ? bytes : 1);
+    return tm_memory_refuses() ? NULL : malloc(bytes > 0 ? bytes : 1);
 }
 
 void *tm_host_reallocate(const temper_host *host, void *block, size_t bytes) {
     (void)host;
-    return realloc(block, bytes > 0 ? bytes : 1);
+    return tm_memory_refuses() ? NULL : realloc(block, bytes > 0 ? bytes : 1);
 }
 
 void tm_host_release(const temper_host *host, void *block) {
@@ -163,6 +176,9 @@ static void give_back(void) {
 void *tm_host_allocate(const temper_host *host, size_t bytes) {
     const tm_host *self = host->self;
     int flags = MALLOCX_ARENA(self->arena) | MALLOCX_TCACHE_NONE | MALLOCX_ALIGN(ALIGNMENT);
+    if (tm_memory_refuses()) {
+        return NULL;
+    }
     if (bytes > PTRDIFF_MAX / 2) {
         say_refused(bytes);
         return NULL;
@@ -180,6 +196,9 @@ void *tm_host_reallocate(const temper_host *host, void *block, size_t bytes) {
     int flags = MALLOCX_ARENA(self->arena) | MALLOCX_TCACHE_NONE | MALLOCX_ALIGN(ALIGNMENT);
     if (block == NULL) {
         return tm_host_allocate(host, bytes);
+    }
+    if (tm_memory_refuses()) {
+        return NULL;
     }
     if (bytes > PTRDIFF_MAX / 2) {
         say_refused(bytes);

@@ -57,7 +57,7 @@ int tm_mode_describe(const char *file, int answer) {
 
 static temper_status read_job(tm_worker *worker, temper_error *error) {
     tm_buffer line = TM_BUFFER_INIT;
-    int64_t threads = 0, memory = 0, batch = 0;
+    int64_t threads = 0, memory = 0, batch = 0, refuse_after = 0;
     temper_status status = tm_wire_read(&line, error);
     if (!status) {
         status = tm_json_parse(worker->arena, line.data, line.length, &worker->job, error);
@@ -73,6 +73,8 @@ static temper_status read_job(tm_worker *worker, temper_error *error) {
     tm_json_integer(tm_json_member(worker->job, "threads"), &threads);
     tm_json_integer(tm_json_member(worker->job, "memory"), &memory);
     tm_json_integer(tm_json_member(worker->job, "batch"), &batch);
+    tm_json_integer(tm_json_member(worker->job, "refuse_after"), &refuse_after);
+    tm_memory_refuse_after(refuse_after > 0 ? (uint64_t)refuse_after : 0);
     worker->batch_limit = batch > 0 ? (size_t)batch : 0;
     if (threads <= 0) {
         threads = sysconf(_SC_NPROCESSORS_ONLN);
