@@ -20,7 +20,7 @@ quick) size="--set per_trait=6 --set held_out=2 --set samples=2 --set max_tokens
 long) size="--set per_trait=30 --set held_out=10 --set samples=4" moments="0.1 0.3 0.5 0.7 0.9" ;;
 *) say "usage: same_bits.sh TEMPER quick|long"; exit 2 ;;
 esac
-tiny="--set per_trait=2 --set held_out=1 --set samples=1 --set max_tokens=8 --set epochs=1"
+tiny="--set per_trait=3 --set held_out=1 --set samples=2 --set max_tokens=40 --set epochs=1"
 
 # run HOME OPTIONS…: prints the run's id; the events stay in HOME.log. A failed expectation is no failure here.
 run() {
