@@ -16,8 +16,8 @@ local per_trait  = temper.int    { "per_trait",  default = 50,  min = 2, doc = "
 local held_out   = temper.int    { "held_out",   default = 15,  min = 1, doc = "of these, kept for the evaluation" }
 local samples    = temper.int    { "samples",    default = 4,   min = 1, doc = "answers a prompt in character, and as many plain" }
 local max_tokens = temper.int    { "max_tokens", default = 160, min = 8, doc = "longest answer" }
-local rate       = temper.number { "rate",       default = 1e-3, min = 0, doc = "learning rate of the adapter" }
-local epochs     = temper.int    { "epochs",     default = 2,   min = 1, doc = "passes over the pairs" }
+local rate       = temper.number { "rate",       default = 5e-4, min = 0, doc = "learning rate of the adapter; a model of real size wants less, say 5e-5" }
+local epochs     = temper.int    { "epochs",     default = 1,   min = 1, doc = "passes over the pairs" }
 local control    = temper.string { "control",    default = "none",       doc = "shuffled: chosen and rejected by a coin, which must not pass" }
 
 local asked  = constitution.ask     { model = base, character = character, per_trait = per_trait, held_out = held_out }
@@ -25,10 +25,11 @@ local drafts = constitution.respond { model = base, character = character, promp
 local ranked = rank.by_character    { model = base, character = character, candidates = drafts.responses, pairs_per_prompt = samples, control = control }
 local clean  = filter.pairs         { pairs = ranked.pairs, phrases = phrases, length_ratio = 4 }
 
-local tuned  = finetune.dpo   { model = base, pairs = clean.kept, lora = { rank = 16 }, learning_rate = rate, epochs = epochs }
+local tuned  = finetune.dpo   { model = base, pairs = clean.kept, lora = { rank = 16 }, beta = 1, rpo_alpha = 1, learning_rate = rate, epochs = epochs }
 local card   = eval.character { model = tuned.model, against = base, character = character, prompts = asked.held_out,
                                 dialogues = dialogues, max_tokens = max_tokens }
 
-temper.expect(card, { trait_win_rate = { ">=", 0.60 }, capability_drop = { "<=", 0.02 }, distinct_2_ratio = { ">=", 0.5 } })
+temper.expect(card, { trait_win_rate = { ">=", 0.60 }, trait_win_rate_low = { ">=", 0.50 },
+                      capability_drop = { "<=", 0.02 }, distinct_2_ratio = { ">=", 0.5 } })
 
 return { model = tuned.model, report = card.report }

@@ -27,7 +27,7 @@ static const char style[] =
     "caption{text-align:left;color:var(--soft);padding:.2rem 0 .5rem}th,td{border-bottom:1px solid "
     "var(--line);"
     "padding:.45rem .7rem;text-align:right;vertical-align:top}thead th{font-size:.86rem;color:var(--soft)}"
-    "th:first-child,td:first-child{text-align:left;font-weight:500}.scroll{overflow-x:auto}"
+    "td{white-space:nowrap}th:first-child,td:first-child{text-align:left;font-weight:500;white-space:normal}.scroll{overflow-x:auto}"
     "svg{display:block;width:100%;min-width:9rem;height:1.3rem}.axis{stroke:var(--line)}.half{stroke:var(--"
     "soft);"
     "stroke-dasharray:2 2}.whisker{stroke:var(--tuned);stroke-width:2}.dot{fill:var(--tuned)}"
