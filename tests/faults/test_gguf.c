@@ -217,6 +217,66 @@ static void test_counts(void **state) {
     refuse(&bytes, "\"twin\" is there twice");
 }
 
+/* Every width and sign of number, as it is and in a list. */
+static void test_numbers(void **state) {
+    static const struct {
+        uint32_t type, size;
+        uint64_t bits;
+        int64_t integer;
+    } numbers[] = {{0, 1, 0xFE, 254},
+                   {1, 1, 0xFE, -2},
+                   {2, 2, 0xFFFE, 65534},
+                   {3, 2, 0xFFFE, -2},
+                   {4, 4, 0xFFFFFFFE, 4294967294},
+                   {5, 4, 0xFFFFFFFE, -2},
+                   {10, 8, 7, 7},
+                   {11, 8, UINT64_MAX - 1, -2}};
+    enum { COUNT = sizeof numbers / sizeof *numbers };
+    memory_bytes bytes = {0};
+    lm_gguf *gguf;
+    void *copy;
+    char key[16];
+    double number, minus = -0.5;
+    int64_t integer;
+    (void)state;
+    gguf_header(&bytes, 3, 0, 2 * COUNT + 3);
+    for (size_t i = 0; i < COUNT; i++) {
+        snprintf(key, sizeof key, "n.%zu", i);
+        gguf_text(&bytes, key);
+        gguf_u32(&bytes, numbers[i].type);
+        gguf_bytes(&bytes, &numbers[i].bits, numbers[i].size);
+        key[0] = 'l';
+        gguf_pair_array(&bytes, key, numbers[i].type, 2);
+        gguf_bytes(&bytes, "\0\0\0\0\0\0\0\0", numbers[i].size);
+        gguf_bytes(&bytes, &numbers[i].bits, numbers[i].size);
+    }
+    gguf_pair_f32(&bytes, "f.32", 0.25f);
+    gguf_text(&bytes, "f.64");
+    gguf_u32(&bytes, 12);
+    gguf_bytes(&bytes, &minus, sizeof minus);
+    gguf_text(&bytes, "u.64");
+    gguf_u32(&bytes, 10);
+    gguf_u64(&bytes, UINT64_MAX);
+    assert_int_equal(open_gguf(&bytes, bytes.size, &gguf, &copy, NULL), TEMPER_OK);
+    for (size_t i = 0; i < COUNT; i++) {
+        snprintf(key, sizeof key, "n.%zu", i);
+        assert_true(lm_gguf_integer(gguf, key, &integer) && integer == numbers[i].integer);
+        assert_true(lm_gguf_number(gguf, key, &number) && number == (double)numbers[i].integer);
+        key[0] = 'l';
+        assert_int_equal(lm_gguf_array_length(gguf, key), 2);
+        assert_true(lm_gguf_array_number(gguf, key, 1, &number) && number == (double)numbers[i].integer);
+        assert_false(lm_gguf_array_number(gguf, key, 2, &number));
+    }
+    assert_true(lm_gguf_number(gguf, "f.32", &number) && number == 0.25);
+    assert_true(lm_gguf_number(gguf, "f.64", &number) && number == -0.5);
+    assert_false(lm_gguf_integer(gguf, "f.32", &integer));
+    assert_false(lm_gguf_integer(gguf, "u.64", &integer));
+    assert_false(lm_gguf_integer(gguf, "nothing", &integer));
+    lm_gguf_close(gguf);
+    free(copy);
+    free(bytes.data);
+}
+
 static void test_versions(void **state) {
     memory_bytes bytes = {0};
     (void)state;
@@ -318,10 +378,10 @@ static void test_models(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_llama),     cmocka_unit_test(test_cut_and_changed),
-        cmocka_unit_test(test_counts),    cmocka_unit_test(test_versions),
-        cmocka_unit_test(test_alignment), cmocka_unit_test(test_tensors),
-        cmocka_unit_test(test_models),
+        cmocka_unit_test(test_llama),    cmocka_unit_test(test_cut_and_changed),
+        cmocka_unit_test(test_counts),   cmocka_unit_test(test_numbers),
+        cmocka_unit_test(test_versions), cmocka_unit_test(test_alignment),
+        cmocka_unit_test(test_tensors),  cmocka_unit_test(test_models),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -187,7 +187,7 @@ static temper_status bind_all(lm_adapter_file *self, temper_error *error) {
 static temper_status check_targets(const lm_adapter_file *self, const json_t *targets, temper_error *error) {
     for (int role = 0; role < LM_ROLE_COUNT && json_is_array(targets); role++) {
         const char *module = lm_role_module(&self->base, (lm_role)role);
-        bool named = !self->config.targets[role];
+        bool named = module == NULL || !self->config.targets[role];
         for (size_t i = 0; i < json_array_size(targets) && !named; i++) {
             const char *target = json_string_value(json_array_get(targets, i));
             size_t length = target == NULL ? 0 : strlen(target), end = strlen(module);

@@ -469,7 +469,7 @@ static bool integer_at(enum gguf_type type, const unsigned char *data, int64_t *
     }
     memcpy(&bits, data, type_size[type]);
     switch (type) {
-    case G_INT8: *out = (int8_t)bits; return true;
+    case G_INT8: *out = (int64_t)(bits ^ 0x80) - 0x80; return true;
     case G_INT16: *out = (int16_t)bits; return true;
     case G_INT32: *out = (int32_t)bits; return true;
     case G_INT64: *out = (int64_t)bits; return true;

@@ -66,7 +66,7 @@ static char *build_header(const lm_tensor *const *sorted, size_t count, const ch
         }
         json_t *value =
             json_pack("{s:s, s:o, s:[I,I]}", "dtype", lm_dtype_name(tensor->dtype), "shape", shape,
-                      "data_offsets", (json_int_t)offset, (json_int_t)(offset + tensor->bytes));
+                      "data_offsets", (json_int_t)offset, (json_int_t)offset + (json_int_t)tensor->bytes);
         if (value == NULL || json_object_set_new(header, tensor->name, value)) {
             goto out;
         }

@@ -26,7 +26,7 @@ char *lm_tokenizer_write_bytes(const char *const *specials, size_t count) {
     }
     for (size_t i = 0; i < count; i++) {
         if (json_array_append_new(added, added_token(specials[i], 256 + i)) ||
-            json_object_set_new(vocab, specials[i], json_integer((json_int_t)(256 + i)))) {
+            json_object_set_new(vocab, specials[i], json_integer(256 + (json_int_t)i))) {
             json_decref(vocab);
             json_decref(added);
             return NULL;
