@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 static uint64_t limit;
-static _Atomic int64_t mapped, peak;
+static _Atomic int64_t peak; /* of what is mapped */
 static _Atomic uint64_t refused;
 
 static _Atomic uint64_t allowed; /* 0: all; else how many more, plus one */
@@ -70,6 +70,7 @@ __attribute__((visibility("default"))) extern const char *malloc_conf;
 const char *malloc_conf = "retain:false,dirty_decay_ms:1000,muzzy_decay_ms:0,oversize_threshold:0,narenas:4";
 
 static extent_hooks_t *system_hooks, bounded_hooks;
+static _Atomic int64_t mapped;
 
 static void say_refused(size_t bytes) {
     char line[96];

@@ -46,6 +46,8 @@ void harness_run(harness *h, const char *plugin, const char *stage, const char *
 const char *harness_output(harness *h, const char *name);
 /* Asserts that the last job failed with `status` and that its message has each of the parts (NULL-terminated). */
 void harness_failed(const harness *h, temper_status status, ...);
+/* With a sanitizer: a crash in a worker is the signal it is without one. */
+void harness_signals_are_plain(void);
 /* Number of blobs in the store: what a failed stage must not raise. */
 size_t harness_blobs(const harness *h);
 

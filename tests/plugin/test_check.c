@@ -74,5 +74,6 @@ int main(void) {
         cmocka_unit_test_setup_teardown(what_cannot_be_checked, harness_setup, harness_teardown),
     };
     setenv("TEMPER_CANCEL_GRACE", "0.4", 1);
+    harness_signals_are_plain();
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -255,5 +255,6 @@ int main(void) {
         cmocka_unit_test_setup_teardown(parameters_are_resolved, harness_setup, harness_teardown),
     };
     setenv("TEMPER_CANCEL_GRACE", "0.3", 1);
+    harness_signals_are_plain();
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static void misbehave(harness *h, const char *how) {
@@ -152,6 +153,35 @@ static void nothing_outlives_its_stage(void **state) {
     assert_int_equal(errno, ESRCH);
 }
 
+/* kill -9 of the program that started a worker: the worker goes too, so it never races the next run. */
+static void a_worker_follows_its_scheduler(void **state) {
+    static const char id[] = "00000000000000000000000000000000000000000000000000000000000000bb";
+    harness *h = *state;
+    temper_status status = TEMPER_OK;
+    int lock = -1;
+    h->stage_id = id;
+    pid_t scheduler = fork();
+    assert_true(scheduler >= 0);
+    if (scheduler == 0) {
+        misbehave(h, "hang");
+        _exit(0);
+    }
+    for (int i = 0; i < 500 && status == TEMPER_OK;
+         i++) { /* until the worker runs: it holds its stage's lock */
+        usleep(10000);
+        status = tm_store_lock(h->store, id, 0, &lock, &h->error);
+        if (status == TEMPER_OK) {
+            tm_store_unlock(lock);
+        }
+    }
+    assert_int_not_equal(status, TEMPER_OK);
+    assert_int_equal(kill(scheduler, SIGKILL), 0);
+    waitpid(scheduler, NULL, 0);
+    assert_int_equal(tm_store_lock(h->store, id, 10, &lock, &h->error), TEMPER_OK);
+    tm_store_unlock(lock);
+    assert_int_equal(harness_blobs(h), 0);
+}
+
 static void a_provider_that_crashes(void **state) {
     harness *h = *state;
     harness_model(h, "model", "crash");
@@ -169,8 +199,10 @@ int main(void) {
         cmocka_unit_test_setup_teardown(a_stage_that_hangs_is_killed, harness_setup, harness_teardown),
         cmocka_unit_test_setup_teardown(memory_has_a_bound, harness_setup, harness_teardown),
         cmocka_unit_test_setup_teardown(nothing_outlives_its_stage, harness_setup, harness_teardown),
+        cmocka_unit_test_setup_teardown(a_worker_follows_its_scheduler, harness_setup, harness_teardown),
         cmocka_unit_test_setup_teardown(a_provider_that_crashes, harness_setup, harness_teardown),
     };
     setenv("TEMPER_CANCEL_GRACE", "0.3", 1);
+    harness_signals_are_plain();
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

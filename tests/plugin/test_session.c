@@ -97,5 +97,6 @@ int main(void) {
         cmocka_unit_test_setup_teardown(stopping_an_answer, harness_setup, harness_teardown),
         cmocka_unit_test_setup_teardown(a_crash, harness_setup, harness_teardown),
     };
+    harness_signals_are_plain();
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
