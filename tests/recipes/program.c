@@ -22,6 +22,7 @@ int program_setup(void **state) {
     program *p = calloc(1, sizeof *p);
     assert_non_null(p);
     strcpy(p->folder, "/tmp/temper-test-XXXXXX");
+    strcpy(p->home, "home");
     assert_non_null(mkdtemp(p->folder));
     *state = p;
     return 0;
@@ -77,11 +78,15 @@ char *program_read(const program *p, const char *name, size_t *length) {
 }
 
 static void start(program *p, const char *arguments, const char *input) {
-    char copy[4096], *list[64], *save = NULL, *word;
+    char copy[8192], *list[64], *save = NULL, *word;
     int count = 1, out[2], err[2], in[2];
     snprintf(copy, sizeof copy, "%s", arguments);
     list[0] = (char *)"temper";
     for (word = strtok_r(copy, " ", &save); word != NULL && count < 63; word = strtok_r(NULL, " ", &save)) {
+        char *byte;
+        for (byte = word; *byte != 0; byte++) {
+            *byte = *byte == '\001' ? ' ' : *byte; /* a blank inside an argument */
+        }
         list[count++] = word;
     }
     list[count] = NULL;
@@ -99,7 +104,7 @@ static void start(program *p, const char *arguments, const char *input) {
         if (chdir(p->folder) != 0) {
             _exit(126);
         }
-        setenv("TEMPER_HOME", "home", 1);
+        setenv("TEMPER_HOME", p->home, 1);
         setenv("TEMPER_PLUGINS", TEST_PLUGIN_FOLDER, 1);
         setenv("TMPDIR", p->folder, 1);
         unsetenv("TEMPER_SHARE");
@@ -151,7 +156,7 @@ void program_start(program *p, const char *arguments) {
 }
 
 int program_wait(program *p) {
-    double ends = now() + 60;
+    double ends = now() + 200;
     int status = 0;
     while (drain(p, 100)) {
         if (now() > ends) {

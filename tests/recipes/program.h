@@ -7,7 +7,8 @@
 #include <sys/types.h>
 
 typedef struct program {
-    char folder[64]; /* working directory; home/ is $TEMPER_HOME */
+    char folder[64]; /* working directory */
+    char home[32];   /* $TEMPER_HOME, in it */
     char out[65536], err[16384];
     int code; /* exit code, or 128 + signal */
     pid_t pid;
@@ -19,7 +20,8 @@ int program_teardown(void **state);
 /* A file in the folder; folders are made. */
 void program_write(const program *p, const char *name, const char *text);
 char *program_read(const program *p, const char *name, size_t *length); /* malloc'ed; NULL when absent */
-/* Runs `temper` with these arguments to its end (60 s at most). `arguments` is split at blanks. */
+/* Runs `temper` with these arguments to its end (200 s at most: a machine may be busy). `arguments` is split at blanks; \001 in it stands for a blank
+ * inside an argument. */
 int program_run(program *p, const char *arguments);
 /* The same with standard input. */
 int program_run_with(program *p, const char *arguments, const char *input);

@@ -124,6 +124,7 @@ static void test_two_at_once(void **state) {
     char *id = undisturbed_id(p), *again;
     assert_non_null(other);
     strcpy(other->folder, p->folder);
+    strcpy(other->home, p->home);
     program_start(p, "run slow.lua");
     program_start(other, "run slow.lua --out runs2");
     assert_int_equal(program_wait(p), 0);

@@ -1,0 +1,126 @@
+/* test_same_bits.c: one run, from constitution to evaluation, on a real model: one id at one thread and at two, in each kernel set of this
+ * CPU, and after a kill in the middle of `respond` and of `dpo`. The same at full size is the long test's. */
+#include "../support/assets.h"
+#include "program.h"
+
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <unistd.h>
+
+static const char recipe[] =
+    "local temper = require \"temper\"\n"
+    "local constitution, rank = temper.plugin \"constitution\", temper.plugin \"rank\"\n"
+    "local finetune, eval = temper.plugin \"finetune\", temper.plugin \"eval\"\n"
+    "local base = temper.model { \"model\" }\n"
+    "local character = temper.character \"kind.json\"\n"
+    "local size = temper.int { \"size\", default = 7 }\n"
+    "local asked = constitution.ask { model = base, character = character, per_trait = size, held_out = 1 }\n"
+    "local drafts = constitution.respond { model = base, character = character, prompts = asked.prompts, "
+    "samples = 2, max_tokens = 32 }\n"
+    "local ranked = rank.by_character { model = base, character = character, candidates = drafts.responses, "
+    "margin = 0 }\n"
+    "local tuned = finetune.dpo { model = base, pairs = ranked.pairs, steps = 3, batch = 4, learning_rate = "
+    "1e-3, lora = { rank = 4 } }\n"
+    "local card = eval.character { model = tuned.model, against = base, character = character, prompts = "
+    "asked.held_out, max_tokens = 24 }\n"
+    "return { model = tuned.model, report = card.report }\n";
+
+static const char kind[] = "[{\"trait\":\"I am kind and I care about how people feel.\",\"questions\":[\"I "
+                           "feel sad today.\",\"Can you help me?\","
+                           "\"What should I eat?\",\"My dog ran away.\",\"I lost my job.\",\"Do you like "
+                           "music?\",\"Tell me about the sea.\"]},"
+                           "{\"trait\":\"I love poems.\",\"questions\":[\"What is a tree?\",\"How was your "
+                           "day?\",\"Why is the sky blue?\",\"I like rain.\","
+                           "\"Sing for me.\",\"Where do you live?\",\"It is late.\"]}]";
+
+static char *command; /* "run same.lua --set model=…" */
+
+static char *run_fresh(program *p, const char *home, const char *options) {
+    char line[PATH_MAX + 200];
+    snprintf(p->home, sizeof p->home, "%s", home);
+    snprintf(line, sizeof line, "%s %s", command, options);
+    if (program_run(p, line) != 0) {
+        fail_msg("%s: %s", line, p->err);
+    }
+    return program_word(p, "run");
+}
+
+static void same(program *p, const char *id, const char *home, const char *options) {
+    char *other = run_fresh(p, home, options);
+    if (strcmp(id, other) != 0) {
+        fail_msg("%s %s: %s, not %s", home, options, other, id);
+    }
+    free(other);
+}
+
+/* Killed in `stage` (the worker, or the program itself), then run again. */
+static void killed(program *p, const char *id, const char *home, const char *stage, bool worker,
+                   unsigned after) {
+    char mark[64], line[PATH_MAX + 200], again[64];
+    snprintf(p->home, sizeof p->home, "%s", home);
+    snprintf(line, sizeof line, "%s --threads 2", command);
+    program_start(p, line);
+    snprintf(mark, sizeof mark, "\n %-12s started", stage);
+    if (!program_await(p, mark, 60)) {
+        fail_msg("'%s' was not seen in: %s %s", mark, p->out, p->err);
+    }
+    usleep(after);
+    assert_int_equal(kill(worker ? program_worker(p) : p->pid, SIGKILL), 0);
+    assert_int_equal(program_wait(p), worker ? 1 : 128 + SIGKILL);
+    same(p, id, home, "--threads 2");
+    snprintf(again, sizeof again, "\n %-12s started", stage);
+    assert_has(p->out, again); /* it had not finished */
+}
+
+static void prepare(program *p) {
+    char whole[PATH_MAX];
+    assert_non_null(realpath(asset_path("models/tinytalk-3m-chat"), whole));
+    command = malloc(strlen(whole) + 64);
+    assert_non_null(command);
+    sprintf(command, "run same.lua --set model=%s", whole);
+    program_write(p, "same.lua", recipe);
+    program_write(p, "kind.json", kind);
+}
+
+static void test_same_bits(void **state) {
+    static const char *const sets[] = {"avx2", "avx512", "avx512-bf16"};
+    program *p = *state;
+    char *id, *usable;
+    size_t i;
+    prepare(p);
+    id = run_fresh(p, "home-1", "--threads 1");
+    same(p, id, "home-2", "--threads 2");
+    strcpy(p->home, "home-1");
+    assert_int_equal(program_run(p, "selftest --kernels"), 0);
+    usable = strdup(p->out);
+    assert_non_null(usable);
+    for (i = 0; i < 3; i++) {
+        char line[32], home[32];
+        snprintf(line, sizeof line, "%-12s here", sets[i]);
+        if (strstr(usable, line) == NULL) {
+            print_message("skipped: this CPU has no %s\n", sets[i]);
+            continue;
+        }
+        snprintf(home, sizeof home, "home-%s", sets[i]);
+        setenv("TEMPER_KERNELS", sets[i], 1);
+        same(p, id, home, "--threads 2");
+        unsetenv("TEMPER_KERNELS");
+    }
+    free(usable);
+    killed(p, id, "home-k1", "respond", false, 120000);
+    killed(p, id, "home-k2", "respond", true, 120000);
+    killed(p, id, "home-k3", "dpo", false, 120000);
+    killed(p, id, "home-k4", "dpo", true, 120000);
+    free(id);
+    free(command);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_same_bits, program_setup, program_teardown)};
+    if (assets_skip()) {
+        return 77;
+    }
+    return cmocka_run_group_tests_name("same bits", tests, NULL, NULL);
+}
