@@ -47,7 +47,9 @@ typedef struct lm_product {
 
     /* C[M x N] = A[M x K] . B, or C += A . B when `accumulate` (the chain starts from C's value; else from
      * +0). Element (m, k) of A is a[m * a_stride + k], or a[k * a_stride + m] when a_transposed. C is
-     * row-major with c_stride. `packed` begins at the panel of C's first column. Spec of one element:
+     * row-major with c_stride. `packed` begins at the panel of C's first column
+     * (or, when all n columns lie in one panel, at that column in its first line; a kernel may read, not use, up to 64
+     * bytes past the last). Spec of one element:
      *   f32/1   for k ascending: acc = fma(a[k], b[k], acc), gradual underflow
      *   bf16/1  for j ascending: acc = fma(a[2j+1], b[2j+1], acc); acc = fma(a[2j], b[2j], acc) on operands
      *           rounded to bf16 and widened, under FTZ and DAZ; K odd: last acc = fma(a[K-1], b[K-1], acc).
