@@ -380,6 +380,7 @@ static temper_status write_metrics(const evaluation *e, const card *c, temper_er
         temper_row_number(&row, "capability_nll_before", before);
         temper_row_number(&row, "capability_nll_after", after);
         temper_row_integer(&row, "capability_tokens", c->before.tokens);
+        temper_row_integer(&row, "capability_truncated", c->before.truncated_records);
         if (before > 0.0) {
             temper_row_number(&row, "capability_drop", (after - before) / before);
         }
@@ -452,16 +453,18 @@ static const temper_port *const inputs[] = {
     TEMPER_PORT(
         TEMPER_RECORDS, "prompts", TEMPER_OPTIONAL, "prompt, trait_index",
         "prompts that were not trained on (constitution.ask, held_out); none: the character's own questions"),
-    TEMPER_PORT(TEMPER_RECORDS, "dialogues", TEMPER_OPTIONAL, "messages, or prompt with completion, or text",
+    TEMPER_PORT(TEMPER_RECORDS, "dialogues", TEMPER_OPTIONAL,
+                "messages, or system, prompt and completion, or text",
                 "plain dialogues that were not trained on, for the capability check"),
     NULL};
 static const temper_port *const outputs[] = {
-    TEMPER_PORT(
-        TEMPER_METRICS, "metrics", 0, "",
-        "trait_win_rate, _low, _high, trait_wins, _ties, _losses; the same of prompted; "
-        "capability_nll_before, "
-        "_after, capability_drop; distinct_2_before, _prompted, _after, distinct_2_ratio; mean_characters, "
-        "mean_tokens, mean_score, cut, empty, unjudged of each; prompts, prompts_held_out"),
+    TEMPER_PORT(TEMPER_METRICS, "metrics", 0, "",
+                "trait_win_rate, _low, _high, trait_wins, _ties, _losses; the same of prompted; "
+                "capability_nll_before, "
+                "_after, capability_drop, capability_tokens, capability_truncated (dialogues); "
+                "distinct_2_before, _prompted, _after, distinct_2_ratio; mean_characters, "
+                "mean_tokens, mean_score, cut, empty, unjudged of each; prompts, prompts_held_out (0: the "
+                "character's own)"),
     TEMPER_PORT(TEMPER_REPORT, "report", 0, "", "one page: the numbers, and the answers side by side"),
     TEMPER_PORT(TEMPER_RECORDS, "completions", 0,
                 "prompt, trait, trait_index, sample, base, prompted, tuned, outcome, prompted_outcome; score "
@@ -472,7 +475,7 @@ static const temper_port *const outputs[] = {
 
 const temper_stage eval_character_stage = {
     .size = sizeof(temper_stage),
-    .revision = 1,
+    .revision = 2,
     .name = "character",
     .doc = "whether a tuned model has the character, beside its base and its base told to have it, and what "
            "that cost",

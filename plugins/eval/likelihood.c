@@ -10,6 +10,7 @@ temper_status likelihood_of_records(const temper_host *host, temper_pool *pool,
                                     const temper_records *records, const char *input, uint32_t max_tokens,
                                     temper_scored *each, likelihood *out, temper_error *error) {
     temper_score_request *requests = temper_pool_take(pool, records->count, sizeof *requests);
+    temper_model_info info = {.size = sizeof info};
     temper_conversation talk;
     temper_status status;
     size_t i;
@@ -19,6 +20,7 @@ temper_status likelihood_of_records(const temper_host *host, temper_pool *pool,
     if (requests == NULL || each == NULL) {
         return temper_no_memory(error);
     }
+    service->info(model, &info);
     for (i = 0; i < records->count; i++) {
         const temper_json *record = records->items[i];
         temper_span text;
@@ -31,12 +33,15 @@ temper_status likelihood_of_records(const temper_host *host, temper_pool *pool,
             requests[i].text_length = text.length;
             continue;
         }
-        status = temper_conversation_of_record(host->json, pool, record, input, i + 1, &talk, error);
+        status = temper_conversation_of_record(host->json, pool, info.knows_system != 0, record, input, i + 1,
+                                               &talk, error);
         if (status) {
             return status;
         }
         requests[i].messages = talk.messages;
         requests[i].message_count = talk.count;
+        /* Of a prompt and its answer the answer counts, also when the prompt is a conversation: what training learns. */
+        requests[i].last_only = host->json->member(record, "messages") == NULL;
     }
     status = temper_score_all(host, service, model, requests, records->count, "dialogues", each, error);
     memset(out, 0, sizeof *out);

@@ -93,8 +93,8 @@ static void write_cards(temper_buffer *out, const card *c) {
     if (c->has_capability) {
         double b = likelihood_nll(&c->before), a = likelihood_nll(&c->after);
         snprintf(value, sizeof value, "%+.2f %%", b > 0.0 ? 100.0 * (a - b) / b : 0.0);
-        snprintf(note, sizeof note, "%.4f to %.4f nats a token on %llu held-out tokens", b, a,
-                 (unsigned long long)c->before.tokens);
+        snprintf(note, sizeof note, "%.4f to %.4f nats a token on %llu held-out tokens; %llu dialogues cut",
+                 b, a, (unsigned long long)c->before.tokens, (unsigned long long)c->before.truncated_records);
         write_card(out, "Capability lost on plain dialogues", value, note);
     } else {
         write_card(out, "Capability lost on plain dialogues", "–", "not measured: no dialogues were given");
@@ -255,7 +255,7 @@ static void write_head(temper_buffer *out, const card *c) {
         c->character->count, c->prompt_count,
         c->own_questions ? " (the character file&#39;s own questions: the model may have been trained on "
                            "them)"
-                         : " that were not trained on",
+                         : ", given as held out",
         c->trial_count,
         c->knows_system ? ""
                         : " Its chat template knows no system role: the description stands before the "

@@ -70,7 +70,7 @@ out:
 static const temper_port *const inputs[] = {
     TEMPER_PORT(TEMPER_MODEL, "model", 0, "", "the model to ask"),
     TEMPER_PORT(TEMPER_RECORDS, "records", 0,
-                "messages, or prompt with completion, response or chosen, or text", "what to score"),
+                "messages, or system, prompt and completion, response or chosen, or text", "what to score"),
     NULL};
 static const temper_port *const outputs[] = {
     TEMPER_PORT(TEMPER_RECORDS, "scored", 0, "number, tokens, truncated, logprob", "a line for every record"),
@@ -80,7 +80,7 @@ static const temper_port *const outputs[] = {
 
 const temper_stage eval_score_stage = {
     .size = sizeof(temper_stage),
-    .revision = 1,
+    .revision = 2,
     .name = "score",
     .doc = "how likely a model finds given dialogues or texts",
     .inputs = inputs,

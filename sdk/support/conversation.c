@@ -14,6 +14,19 @@ static void set_message(temper_message *message, const char *role, temper_span c
     message->length = content.length;
 }
 
+/* "instruction\n\nprompt"; NULL data: no memory. */
+static temper_span instructed(temper_pool *pool, temper_span instruction, temper_span prompt) {
+    temper_span out = {NULL, instruction.length + 2 + prompt.length};
+    char *text = temper_pool_take(pool, out.length + 1, 1);
+    if (text != NULL) {
+        memcpy(text, instruction.data, instruction.length);
+        memcpy(text + instruction.length, "\n\n", 2);
+        memcpy(text + instruction.length + 2, prompt.data, prompt.length);
+        out.data = text;
+    }
+    return out;
+}
+
 temper_conversation temper_conversation_make(temper_pool *pool, bool knows_system, temper_span instruction,
                                              temper_span prompt, const temper_span *response) {
     temper_conversation out = {NULL, 0};
@@ -26,15 +39,10 @@ temper_conversation temper_conversation_make(temper_pool *pool, bool knows_syste
     if (instruction.length > 0 && knows_system) {
         set_message(&messages[out.count++], "system", instruction);
     } else if (instruction.length > 0) {
-        char *text = temper_pool_take(pool, instruction.length + prompt.length + 3, 1);
-        if (text == NULL) {
+        prompt = instructed(pool, instruction, prompt);
+        if (prompt.data == NULL) {
             return out;
         }
-        memcpy(text, instruction.data, instruction.length);
-        memcpy(text + instruction.length, "\n\n", 2);
-        memcpy(text + instruction.length + 2, prompt.data, prompt.length);
-        prompt.data = text;
-        prompt.length += instruction.length + 2;
     }
     set_message(&messages[out.count++], "user", prompt);
     if (response != NULL) {
@@ -84,13 +92,35 @@ static temper_status add_part(const temper_json_api *json, const temper_json *va
     return TEMPER_OK;
 }
 
-temper_status temper_conversation_of_record(const temper_json_api *json, temper_pool *pool,
+/* Puts a system message at the beginning before the first user message. Without one it stays, and the template says
+ * what it makes of it. False: no memory. */
+static bool merge_system(temper_pool *pool, temper_message *messages, size_t *count) {
+    size_t user = 1;
+    temper_span whole;
+    while (user < *count && strcmp(messages[user].role, "user") != 0) {
+        user++;
+    }
+    if (*count == 0 || strcmp(messages[0].role, "system") != 0 || user >= *count) {
+        return true;
+    }
+    whole = instructed(pool, (temper_span){messages[0].content, messages[0].length},
+                       (temper_span){messages[user].content, messages[user].length});
+    if (whole.data == NULL) {
+        return false;
+    }
+    set_message(&messages[user], "user", whole);
+    memmove(messages, messages + 1, --*count * sizeof *messages);
+    return true;
+}
+
+temper_status temper_conversation_of_record(const temper_json_api *json, temper_pool *pool, bool knows_system,
                                             const temper_json *record, const char *input, uint64_t number,
                                             temper_conversation *out, temper_error *error) {
     static const char *const answers[] = {"completion", "response", "chosen"};
     const temper_json *messages = json->member(record, "messages"), *prompt = json->member(record, "prompt");
-    const temper_json *answer = NULL;
+    const temper_json *answer = NULL, *system = json->member(record, "system");
     temper_message *made;
+    temper_span instruction;
     const temper_message **list;
     size_t room, i;
     temper_status status;
@@ -106,7 +136,7 @@ temper_status temper_conversation_of_record(const temper_json_api *json, temper_
         return temper_fail(error, TEMPER_INVALID, "%s, record %llu: \"messages\" must be an array", input,
                            (unsigned long long)number);
     }
-    room = messages != NULL ? json->length(messages) : json->length(prompt) + json->length(answer) + 2;
+    room = messages != NULL ? json->length(messages) : json->length(prompt) + json->length(answer) + 3;
     made = temper_pool_take(pool, room, sizeof *made);
     list = temper_pool_take(pool, room, sizeof *list);
     if (made == NULL || list == NULL) {
@@ -116,10 +146,19 @@ temper_status temper_conversation_of_record(const temper_json_api *json, temper_
     if (messages != NULL) {
         status = add_messages(json, messages, input, number, made, &out->count, error);
     } else {
+        if (temper_record_string(json, record, "system", &instruction)) {
+            set_message(&made[out->count++], "system", instruction);
+        } else if (json->kind(system) != TEMPER_JSON_NULL) {
+            return temper_fail(error, TEMPER_INVALID, "%s, record %llu: \"system\" must be a string", input,
+                               (unsigned long long)number);
+        }
         status = add_part(json, prompt, "user", input, number, made, &out->count, error);
         if (status == TEMPER_OK && answer != NULL) {
             status = add_part(json, answer, "assistant", input, number, made, &out->count, error);
         }
+    }
+    if (status == TEMPER_OK && !knows_system && !merge_system(pool, made, &out->count)) {
+        return temper_no_memory(error);
     }
     for (i = 0; i < out->count; i++) {
         list[i] = &made[i];

@@ -17,9 +17,10 @@ temper_conversation temper_conversation_make(temper_pool *pool, bool knows_syste
                                              temper_span prompt, const temper_span *response);
 const char *temper_conversation_place(bool knows_system); /* "system" or "user" */
 
-/* A record as a conversation: `messages`, or `prompt` (a string or messages) with the first there is of completion,
- * response, chosen. */
-temper_status temper_conversation_of_record(const temper_json_api *json, temper_pool *pool,
+/* A record as a conversation: `messages`, or `system` (a string, if any) and `prompt` (a string or messages) with the
+ * first there is of completion, response, chosen. For a model that knows no system role, a system message at the
+ * beginning goes before the first user message, as in training. */
+temper_status temper_conversation_of_record(const temper_json_api *json, temper_pool *pool, bool knows_system,
                                             const temper_json *record, const char *input, uint64_t number,
                                             temper_conversation *out, temper_error *error);
 
