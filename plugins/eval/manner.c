@@ -1,9 +1,10 @@
 /* manner.c: a classifier of manners of speech, and how often completions have one.
  *
  * Naive Bayes over words and pairs of neighbouring words, with one added to every count. It is fitted on half of the
- * examples (drawn by the node's key, a manner at a time) and tried on the other half: `classifier_accuracy` is that
- * trial's, so a rate is never worth more than the classifier. It knows nothing of the model or of how the completions
- * came about. Sums run in the order of the words, logarithms are temper_log's. */
+ * examples (drawn by the node's key, a manner at a time; copies of a text stay together) and tried on the other half:
+ * `classifier_accuracy` is that trial's, so a rate is never worth more than the classifier. A text without one word of
+ * the examples is of no manner. It knows nothing of the model or of how the completions came about. Sums run in the
+ * order of the words, logarithms are temper_log's. */
 #include "eval.h"
 
 #include <stdlib.h>
@@ -80,10 +81,59 @@ static int compare_features(const void *a, const void *b) {
 }
 
 typedef struct example {
-    temper_span text;
+    temper_span text, words; /* words: folded, a space between */
     uint32_t manner;
+    bool copy; /* an earlier example, of whatever manner, has the same words */
     bool fitted;
 } example;
+
+/* By words, then place: copies end up side by side, the earliest first. */
+static int compare_examples(const void *a, const void *b) {
+    const example *x = *(const example *const *)a, *y = *(const example *const *)b;
+    size_t shorter = x->words.length < y->words.length ? x->words.length : y->words.length;
+    int order = shorter == 0 ? 0 : memcmp(x->words.data, y->words.data, shorter);
+    if (order != 0 || x->words.length != y->words.length) {
+        return order != 0 ? order : x->words.length < y->words.length ? -1 : 1;
+    }
+    return x < y ? -1 : x > y;
+}
+
+static bool words_of(temper_pool *pool, temper_span text, temper_span *out) {
+    feature_walk walk;
+    temper_span word;
+    char *words = temper_pool_take(pool, text.length + 1, 1);
+    if (words == NULL || !walk_start(pool, text, &walk)) {
+        return false;
+    }
+    out->data = words;
+    out->length = 0;
+    while (temper_text_word(walk.folded, &walk.at, &word)) {
+        memcpy(words + out->length, word.data, word.length);
+        out->length += word.length;
+        words[out->length++] =
+            ' '; /* each word but the last had something behind it, and the buffer one byte more */
+    }
+    return true;
+}
+
+/* The examples in the order of compare_examples, `copy` set. NULL: no memory. */
+static example **sort_examples(temper_pool *pool, example *examples, size_t count) {
+    example **sorted = temper_pool_take(pool, count, sizeof *sorted);
+    size_t i;
+    for (i = 0; sorted != NULL && i < count; i++) {
+        if (!words_of(pool, examples[i].text, &examples[i].words)) {
+            return NULL;
+        }
+        sorted[i] = &examples[i];
+    }
+    if (sorted != NULL) {
+        qsort(sorted, count, sizeof *sorted, compare_examples);
+        for (i = 1; i < count; i++) {
+            sorted[i]->copy = temper_span_equal(sorted[i]->words, sorted[i - 1]->words);
+        }
+    }
+    return sorted;
+}
 
 static temper_status read_examples(classifier *c, example **out, size_t *count, temper_error *error) {
     temper_records records;
@@ -119,27 +169,38 @@ static temper_status read_examples(classifier *c, example **out, size_t *count, 
     return TEMPER_OK;
 }
 
-/* Half of each manner's examples, drawn: the first half of a permutation. */
+/* Half of each manner's different texts, drawn: the first half of a permutation. Copies go where the first of them goes:
+ * were one fitted and another tried, the trial would ask for what was learnt by heart. */
 static temper_status split(classifier *c, example *examples, size_t count, temper_error *error) {
     uint64_t key = c->host->rng_key(c->host, "split");
+    example **sorted = sort_examples(c->pool, examples, count);
     const size_t *order;
-    size_t m, i, members, at;
+    size_t m, i, texts, at;
+    if (sorted == NULL) {
+        return temper_no_memory(error);
+    }
     for (m = 0; m < c->manners; m++) {
-        for (i = 0, members = 0; i < count; i++) {
-            members += examples[i].manner == m;
+        for (i = 0, texts = 0; i < count; i++) {
+            texts += examples[i].manner == m && !examples[i].copy;
         }
-        if (members < 4) {
-            return temper_fail(error, TEMPER_INVALID, "examples: manner \"%.*s\" has %zu, fewer than 4",
-                               (int)(c->names[m].length < 60 ? c->names[m].length : 60), c->names[m].data,
-                               members);
+        if (texts < 4) {
+            return temper_fail(
+                error, TEMPER_INVALID,
+                "examples: manner \"%.*s\" has %zu different texts that no other has before it, fewer than 4",
+                (int)(c->names[m].length < 60 ? c->names[m].length : 60), c->names[m].data, texts);
         }
-        if (!temper_permutation(c->pool, key, m, members, &order)) {
+        if (!temper_permutation(c->pool, key, m, texts, &order)) {
             return temper_no_memory(error);
         }
         for (i = 0, at = 0; i < count; i++) {
-            if (examples[i].manner == m) {
-                examples[i].fitted = order[at++] < members / 2;
+            if (examples[i].manner == m && !examples[i].copy) {
+                examples[i].fitted = order[at++] < texts / 2;
             }
+        }
+    }
+    for (i = 1; i < count; i++) {
+        if (sorted[i]->copy) {
+            sorted[i]->fitted = sorted[i - 1]->fitted;
         }
     }
     return TEMPER_OK;
@@ -199,12 +260,13 @@ static size_t find(const classifier *c, uint64_t hash) {
     return low < c->feature_count && c->features[low].hash == hash ? low : c->feature_count;
 }
 
-/* The likeliest manner; of equal ones the first seen. Words no example has say nothing, and are left out. */
+/* The likeliest manner; of equal ones the first seen. Words no example has say nothing, and are left out; when no word
+ * is left, the answer is no manner, c->manners. */
 static bool classify(const classifier *c, temper_span text, size_t *out) {
     double score[MOST_MANNERS];
     feature_walk walk;
     uint64_t hash;
-    size_t m, i;
+    size_t m, i, known = 0;
     if (!walk_start(c->pool, text, &walk)) {
         return false;
     }
@@ -216,6 +278,7 @@ static bool classify(const classifier *c, temper_span text, size_t *out) {
         if (at == c->feature_count) {
             continue;
         }
+        known++;
         for (m = 0; m < c->manners; m++) {
             uint32_t count = 0;
             for (i = at; i < c->feature_count && c->features[i].hash == hash; i++) {
@@ -228,12 +291,19 @@ static bool classify(const classifier *c, temper_span text, size_t *out) {
     for (m = 1; m < c->manners; m++) {
         *out = score[m] > score[*out] ? m : *out;
     }
+    *out = known == 0 ? c->manners : *out;
     return true;
 }
 
 typedef struct rates {
-    uint64_t completions, before, after, tried, right;
+    uint64_t completions, before, after, unclear_before, unclear_after, tried, right;
 } rates;
+
+/* "" for no manner. */
+static temper_span name_of(const classifier *c, size_t manner) {
+    static const temper_span none = {"", 0};
+    return manner < c->manners ? c->names[manner] : none;
+}
 
 static temper_status try_held_out(const classifier *c, const example *examples, size_t count, rates *r,
                                   temper_error *error) {
@@ -280,12 +350,14 @@ static temper_status label_completions(const classifier *c, const manner_paramet
         r->completions++;
         r->before += found[0] == wanted;
         r->after += found[1] == wanted;
+        r->unclear_before += found[0] == c->manners;
+        r->unclear_after += found[1] == c->manners;
         temper_row_begin(&row, host);
         temper_row_integer(&row, "number", i + 1);
         temper_row_text(&row, "before", text[0]);
-        temper_row_text(&row, "before_manner", c->names[found[0]]);
+        temper_row_text(&row, "before_manner", name_of(c, found[0]));
         temper_row_text(&row, "after", text[1]);
-        temper_row_text(&row, "after_manner", c->names[found[1]]);
+        temper_row_text(&row, "after_manner", name_of(c, found[1]));
         status = temper_row_write(&row, output, host, error);
     }
     return status;
@@ -308,6 +380,8 @@ static temper_status write_metrics(const temper_host *host, const rates *r, size
     temper_row_number(&row, "manner_rate_after", after);
     temper_row_number(&row, "manner_rise",
                       100.0 * ((double)r->after - (double)r->before) / (double)r->completions);
+    temper_row_integer(&row, "unclear_before", r->unclear_before);
+    temper_row_integer(&row, "unclear_after", r->unclear_after);
     temper_row_number(&row, "classifier_accuracy", (double)r->right / (double)r->tried);
     temper_row_integer(&row, "classifier_tried", r->tried);
     return temper_row_metrics(&row, output, host, error);
@@ -317,7 +391,7 @@ static temper_status run(void *self, const temper_host *host, temper_error *erro
     const manner_parameters *p = self;
     temper_pool *pool = temper_pool_new(host);
     classifier *c = pool == NULL ? NULL : temper_pool_take(pool, 1, sizeof *c);
-    rates r = {0, 0, 0, 0, 0};
+    rates r = {0, 0, 0, 0, 0, 0, 0};
     example *examples;
     size_t count, wanted;
     temper_status status;
@@ -351,20 +425,21 @@ out:
 
 static const temper_port *const inputs[] = {
     TEMPER_PORT(TEMPER_RECORDS, "examples", 0, "text, manner",
-                "texts that were never trained on, at least 4 a manner"),
+                "texts that were never trained on, at least 4 different ones a manner"),
     TEMPER_PORT(TEMPER_RECORDS, "completions", 0, "base, tuned", "of eval.character"), NULL};
 static const temper_port *const outputs[] = {
     TEMPER_PORT(TEMPER_RECORDS, "labelled", 0, "number, before, before_manner, after, after_manner",
-                "what the classifier took each completion for"),
+                "what the classifier took each completion for; \"\": for none"),
     TEMPER_PORT(
         TEMPER_METRICS, "metrics", 0, "",
         "completions, manners, manner_rate_before, manner_rate_after, manner_rise (percentage points), "
-        "classifier_accuracy, classifier_tried"),
+        "unclear_before, unclear_after (without a word of the examples), classifier_accuracy, "
+        "classifier_tried"),
     NULL};
 
 const temper_stage eval_manner_stage = {
     .size = sizeof(temper_stage),
-    .revision = 1,
+    .revision = 2,
     .name = "manner",
     .doc = "how often completions speak in a manner, by a classifier fitted on examples",
     .inputs = inputs,

@@ -102,6 +102,7 @@ static void character_compares_three_voices(void **state) {
     assert_true(fabs(metric(&f, "trait_win_rate_high") - 0.90810077) < 1e-8);
     assert_true(fabs(metric(&f, "capability_nll_before") - 2.0) < 1e-12);
     assert_true(fabs(metric(&f, "capability_drop") - 0.01) < 1e-12);
+    assert_true(metric(&f, "capability_truncated") == 0);
     assert_true(metric(&f, "prompts_held_out") == 1);
     assert_true(metric(&f, "empty_after") == 1);
     assert_true(metric(&f, "mean_score_after") > metric(&f, "mean_score_before"));
@@ -167,6 +168,7 @@ static void manner_knows_its_own_accuracy(void **state) {
                       "{\"base\":\"It is fine\",\"tuned\":\"Aye, matey.\"}\n"
                       "{\"base\":\"arr\",\"tuned\":\"gold and rum, arr\"}\n");
     run_ok(&f, "{\"manner\":\"pirate\"}");
+    assert_true(metric(&f, "unclear_before") == 0 && metric(&f, "unclear_after") == 0);
     assert_true(metric(&f, "classifier_accuracy") == 1.0);
     assert_true(metric(&f, "classifier_tried") == 30);
     assert_true(metric(&f, "manner_rate_before") == 0.25);
@@ -177,6 +179,38 @@ static void manner_knows_its_own_accuracy(void **state) {
     fake_host_try_allocations(f.host, f.stage, "{\"manner\":\"pirate\"}");
     run_fails(&f, "{\"manner\":\"poet\"}", "none of them is \"poet\"");
     run_fails(&f, "{\"manner\":\"pirate\",\"after\":\"later\"}", "\"later\" must be a string");
+    fake_host_free(f.host);
+}
+
+/* Copies of a text never stand on both sides of the split, and a text that says nothing is of no manner. */
+static void manner_learns_nothing_by_heart(void **state) {
+    fixture f = open_stage("manner");
+    char *lines = malloc(400 * 64), *end = lines;
+    int i;
+    (void)state;
+    for (i = 0; i < 400; i++) { /* ten texts a manner, each twenty times, no two with a word in common */
+        end += sprintf(end, "{\"text\":\"%s%d%s\",\"manner\":\"%s\"}\n", i % 2 ? "A" : "B", i / 2 % 10,
+                       i % 3 ? "" : "  .", i % 2 ? "a" : "b");
+    }
+    fake_host_records(f.host, "examples", lines);
+    fake_host_records(f.host, "completions",
+                      "{\"base\":\"\",\"tuned\":\"zebra\"}\n{\"base\":\"a0 a1 a2 a3 a4 a5 "
+                      "a6 a7 a8 a9\",\"tuned\":\"zebra\"}\n");
+    run_ok(&f, "{\"manner\":\"a\"}");
+    assert_true(metric(&f, "classifier_tried") == 200);
+    assert_true(metric(&f, "classifier_accuracy") == 0.0);
+    assert_true(metric(&f, "manner_rate_before") == 0.5);
+    assert_true(metric(&f, "manner_rate_after") == 0.0);
+    assert_true(metric(&f, "unclear_before") == 1);
+    assert_true(metric(&f, "unclear_after") == 2);
+    assert_string_equal(fake_host_string(f.host, "labelled", 0, "before_manner"), "");
+    assert_string_equal(fake_host_string(f.host, "labelled", 1, "before_manner"), "a");
+    fake_host_records(
+        f.host, "examples",
+        "{\"text\":\"x\",\"manner\":\"a\"}\n{\"text\":\"X! \",\"manner\":\"a\"}\n{\"text\":\"y\","
+        "\"manner\":\"a\"}\n{\"text\":\"z\",\"manner\":\"a\"}\n");
+    run_fails(&f, "{\"manner\":\"a\"}", "3 different texts");
+    free(lines);
     fake_host_free(f.host);
 }
 
@@ -221,6 +255,49 @@ static void score_adds_up(void **state) {
     fake_host_free(f.host);
 }
 
+/* What reaches the model of a record: -1 for each message, -10 when every answer counts, -100 for a system message,
+ * -1000 for a user message that begins with "Be". */
+static double shape(void *context, const temper_score_request *request) {
+    double sum = request->last_only ? 0 : -10;
+    size_t i;
+    (void)context;
+    for (i = 0; i < request->message_count; i++) {
+        const temper_message *m = request->messages[i];
+        sum -= 1;
+        sum -= strcmp(m->role, "system") == 0 ? 100 : 0;
+        sum -= strcmp(m->role, "user") == 0 && strncmp(m->content, "Be kind.\n\n", 10) == 0 ? 1000 : 0;
+    }
+    return sum;
+}
+
+/* A prompt and its answer are scored as they are trained on: only the answer, after the system message. */
+static void score_sees_what_training_sees(void **state) {
+    fixture f = open_stage("score");
+    fake_model model = {.score = shape}, bare = {.score = shape, .no_system = 1};
+    (void)state;
+    fake_host_model(f.host, "model", &model);
+    fake_host_records(
+        f.host, "records",
+        "{\"system\":\"Be kind.\",\"prompt\":\"p\",\"completion\":\"c\"}\n"
+        "{\"prompt\":[{\"role\":\"user\",\"content\":\"u\"},{\"role\":\"assistant\",\"content\":\"a\"},{"
+        "\"role\":"
+        "\"user\",\"content\":\"v\"}],\"completion\":\"c\"}\n"
+        "{\"messages\":[{\"role\":\"system\",\"content\":\"Be kind.\"},{\"role\":\"user\",\"content\":\"u\"},"
+        "{\"role\":\"assistant\",\"content\":\"a\"}]}\n");
+    run_ok(&f, "{}");
+    assert_true(fake_host_number(f.host, "scored", 0, "logprob") == -103);
+    assert_true(fake_host_number(f.host, "scored", 1, "logprob") == -4);
+    assert_true(fake_host_number(f.host, "scored", 2, "logprob") == -113);
+    fake_host_model(f.host, "model", &bare);
+    run_ok(&f, "{}");
+    assert_true(fake_host_number(f.host, "scored", 0, "logprob") == -1002);
+    assert_true(fake_host_number(f.host, "scored", 2, "logprob") == -1012);
+    fake_host_try_allocations(f.host, f.stage, "{}");
+    fake_host_records(f.host, "records", "{\"system\":7,\"prompt\":\"p\",\"completion\":\"c\"}\n");
+    run_fails(&f, "{}", "record 1: \"system\" must be a string");
+    fake_host_free(f.host);
+}
+
 static temper_finish show(void *context, const temper_generate_request *request, char *out, size_t room) {
     (void)context;
     snprintf(out, room, " %s:%s ", request->text != NULL ? "raw" : "chat",
@@ -249,8 +326,10 @@ int main(void) {
         cmocka_unit_test(character_compares_three_voices),
         cmocka_unit_test(an_unchanged_model_ties_exactly),
         cmocka_unit_test(manner_knows_its_own_accuracy),
+        cmocka_unit_test(manner_learns_nothing_by_heart),
         cmocka_unit_test(manner_of_noise_is_no_better_than_chance),
         cmocka_unit_test(score_adds_up),
+        cmocka_unit_test(score_sees_what_training_sees),
         cmocka_unit_test(complete_trims_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
