@@ -108,7 +108,8 @@ place recipe_place(lua_State *L) {
     return at;
 }
 
-static int raise_at(lua_State *L, place at, const char *format, va_list arguments) {
+__attribute__((format(printf, 3, 0))) static int raise_at(lua_State *L, place at, const char *format,
+                                                          va_list arguments) {
     char text[TEMPER_MESSAGE_SIZE];
     vsnprintf(text, sizeof text, format, arguments);
     lua_pushfstring(L, "%s:%d: %s", at.file, at.line, text);
