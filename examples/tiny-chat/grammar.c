@@ -30,6 +30,7 @@ static const char *pick(grammar_dice *dice, const char *const *items) {
 typedef struct grammar_scene {
     const words_topic *topic;
     const char *feeling, *task, *when, *person, *animal, *name, *name2;
+    const char *known, *answer; /* of a fact */
 } grammar_scene;
 
 static void set_scene(grammar_dice *dice, grammar_scene *scene) {
@@ -54,7 +55,8 @@ static const char *fixed_word(const grammar_scene *scene, const char *slot) {
         {"feeling", scene->feeling},    {"task", scene->task},
         {"when", scene->when},          {"person", scene->person},
         {"animal", scene->animal},      {"name", scene->name},
-        {"name2", scene->name2},
+        {"name2", scene->name2},        {"known", scene->known},
+        {"answer", scene->answer},
     };
     for (size_t i = 0; i < sizeof fixed / sizeof *fixed; i++) {
         if (strcmp(slot, fixed[i].slot) == 0) {
@@ -85,8 +87,8 @@ static const char *turned(const char *word, char *room, size_t size) {
 
 /* Appends the pattern with its slots filled. Patterns are part of this program: a slot without a pool is a bug, and the
  * test that expands every pattern finds it as a "?" in the text. */
-static void expand(grammar_dice *dice, const grammar_scene *scene, const char *pattern, int answering, char *out,
-                   size_t size) {
+static void expand(grammar_dice *dice, const grammar_scene *scene, const char *pattern, int answering,
+                   char *out, size_t size) {
     size_t length = strlen(out);
     char slot[16], room[64];
     while (*pattern != 0 && length + 1 < size) {
@@ -154,31 +156,49 @@ static const char *const homes[][2] = {{"fox", "a den"},  {"bear", "a cave"},   
                                        {"bee", "a hive"}, {"fish", "the water"}, {"horse", "a stable"},
                                        {"hen", "a coop"}, {"dog", "a kennel"}};
 
+/* Every fact has several wordings, so that a held-out wording asks for a fact that training told in other words: what
+ * is held out can be known. */
+typedef struct fact_wordings {
+    const char *const questions[4], *const answers[4];
+} fact_wordings;
+
+static const fact_wordings sum_wordings = {
+    {"What is {known}?", "How much is {known}?", "Please count {known}.", NULL},
+    {"That makes {answer}.", "It is {answer}.", "{Known} is {answer}.", NULL}};
+static const fact_wordings opposite_wordings = {
+    {"What is the opposite of {known}?", "Tell me the opposite of {known}.", "What is not {known}?", NULL},
+    {"The opposite of {known} is {answer}.", "It is {answer}.", "Not {known} is {answer}.", NULL}};
+static const fact_wordings home_wordings = {
+    {"Where does a {known} live?", "What is the home of a {known}?", "Where can I find a {known}?", NULL},
+    {"A {known} lives in {answer}.", "In {answer}.", "The home of a {known} is {answer}.", NULL}};
+static const fact_wordings first_wordings = {
+    {"My friends are {known} and I. Who is first?", "Here come {known} and I. Who is first?",
+     "Name the first of {known} and me.", NULL},
+    {"{Answer} is first.", "The first is {answer}.", "It is {answer}.", NULL}};
+
+static void word_fact(grammar_dice *dice, const fact_wordings *wordings, const char *known,
+                      const char *answer, grammar_turn *turn) {
+    const grammar_scene fact = {.topic = &words_topics[0], .known = known, .answer = answer};
+    expand(dice, &fact, pick(dice, wordings->questions), 0, turn->question, sizeof turn->question);
+    expand(dice, &fact, pick(dice, wordings->answers), 0, turn->answer, sizeof turn->answer);
+}
+
 static void make_fact(grammar_dice *dice, const grammar_scene *scene, grammar_turn *turn) {
-    char *question = turn->question, *answer = turn->answer;
     size_t a = grammar_roll(dice, 7), b = grammar_roll(dice, 6);
     const char *const *pair = opposites[grammar_roll(dice, sizeof opposites / sizeof *opposites)];
     const char *const *home = homes[grammar_roll(dice, sizeof homes / sizeof *homes)];
     size_t side = grammar_roll(dice, 2);
-    char first[16];
+    char words[64];
     switch (grammar_roll(dice, 4)) {
     case 0:
-        snprintf(question, GRAMMAR_TEXT, "What is %s plus %s?", numbers[a], numbers[b]);
-        snprintf(first, sizeof first, "%c%s", toupper((unsigned char)numbers[a][0]), numbers[a] + 1);
-        snprintf(answer, GRAMMAR_TEXT, "%s plus %s is %s.", first, numbers[b], numbers[a + b]);
+        snprintf(words, sizeof words, "%s plus %s", numbers[a], numbers[b]);
+        word_fact(dice, &sum_wordings, words, numbers[a + b], turn);
         break;
-    case 1:
-        snprintf(question, GRAMMAR_TEXT, "What is the opposite of %s?", pair[side]);
-        snprintf(answer, GRAMMAR_TEXT, "The opposite of %s is %s.", pair[side], pair[1 - side]);
-        break;
-    case 2:
-        snprintf(question, GRAMMAR_TEXT, "Where does a %s live?", home[0]);
-        snprintf(answer, GRAMMAR_TEXT, "A %s lives in %s.", home[0], home[1]);
-        break;
+    case 1: word_fact(dice, &opposite_wordings, pair[side], pair[1 - side], turn); break;
+    case 2: word_fact(dice, &home_wordings, home[0], home[1], turn); break;
     default:
-        snprintf(question, GRAMMAR_TEXT, "My friends are %s, %s and I. Who is first?", scene->name,
-                 scene->name2);
-        snprintf(answer, GRAMMAR_TEXT, "%s is first, then %s.", scene->name, scene->name2);
+        snprintf(words, sizeof words, "%s, %s", scene->name, scene->name2);
+        word_fact(dice, &first_wordings, words, scene->name, turn);
         break;
     }
 }
