@@ -74,6 +74,7 @@ typedef struct cli_terminal {
     FILE *out;
     bool rewrite; /* a terminal: one line is written over */
     bool quiet;   /* say nothing at all */
+    bool passing; /* what is shown is wiped away at the end */
     int width;    /* of stage names */
     double started, last_shown;
     double done, total;

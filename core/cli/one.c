@@ -101,6 +101,7 @@ temper_status cli_run_one(cli_context *context, temper_arena *arena, const cli_o
     cli_terminal_init(&terminal, context->options, graph, stderr);
     terminal.quiet =
         !terminal.rewrite || context->options->json; /* standard output carries the answer alone */
+    terminal.passing = true;
     cli_terminal_options(&terminal, &options);
     status = tm_run_new(graph, &options, &run, error);
     status = status ? status : tm_run_execute(run, error);

@@ -170,7 +170,9 @@ static void on_event(void *context, const tm_run *run, size_t node, tm_run_event
         cli_event(names[event], "stage", name, "stage_id", id, (char *)NULL);
         return;
     }
-    if (event == TM_RUN_CACHED) {
+    if (terminal->passing && terminal->rewrite && event != TM_RUN_STARTED) {
+        fprintf(terminal->out, "\r\033[K");
+    } else if (event == TM_RUN_CACHED) {
         begin_line(terminal, name);
         fprintf(terminal->out, "cached\n");
     } else if (event == TM_RUN_STARTED) {

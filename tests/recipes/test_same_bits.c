@@ -116,11 +116,56 @@ static void test_same_bits(void **state) {
     free(command);
 }
 
-int main(void) {
-    const struct CMUnitTest tests[] = {
+/* Every set against every thread count, the specification itself among them, and kills all over two stages. */
+static void test_matrix(void **state) {
+    static const char *const sets[] = {"scalar", "avx2", "avx512", "avx512-bf16"};
+    static const char *const threads[] = {"--threads 1 --set size=2", "--threads 2 --set size=2",
+                                          "--threads 8 --set size=2"};
+    program *p = *state;
+    char *id, *usable, home[32], line[32];
+    size_t i, j;
+    prepare(p);
+    id = run_fresh(p, "small", "--set size=2");
+    assert_int_equal(program_run(p, "selftest --kernels"), 0);
+    usable = strdup(p->out);
+    assert_non_null(usable);
+    for (i = 0; i < 4; i++) {
+        snprintf(line, sizeof line, "%-12s here", sets[i]);
+        if (strstr(usable, line) == NULL) {
+            print_message("skipped: this CPU has no %s\n", sets[i]);
+            continue;
+        }
+        for (j = 0; j < 3; j++) {
+            snprintf(home, sizeof home, "small-%s-%zu", sets[i], j);
+            setenv("TEMPER_KERNELS", sets[i], 1);
+            same(p, id, home, threads[j]);
+            unsetenv("TEMPER_KERNELS");
+            print_message("%s, %s: %s\n", sets[i], threads[j], id);
+        }
+    }
+    free(usable);
+    free(id);
+    id = run_fresh(p, "whole", "--threads 2");
+    for (i = 0; i < 16; i++) {
+        const char *stage = i % 2 == 0 ? "respond" : "dpo";
+        snprintf(home, sizeof home, "killed-%zu", i);
+        killed(p, id, home, stage, i % 4 < 2, (unsigned)(20000 + i / 4 * 60000));
+        print_message("killed in %s, %s: %s\n", stage, i % 4 < 2 ? "worker" : "program", id);
+    }
+    free(id);
+    free(command);
+}
+
+int main(int count, char **arguments) {
+    const struct CMUnitTest quick[] = {
         cmocka_unit_test_setup_teardown(test_same_bits, program_setup, program_teardown)};
+    const struct CMUnitTest matrix[] = {
+        cmocka_unit_test_setup_teardown(test_matrix, program_setup, program_teardown)};
     if (assets_skip()) {
         return 77;
     }
-    return cmocka_run_group_tests_name("same bits", tests, NULL, NULL);
+    if (count > 1 && strcmp(arguments[1], "matrix") == 0) {
+        return cmocka_run_group_tests_name("same bits, the matrix", matrix, NULL, NULL);
+    }
+    return cmocka_run_group_tests_name("same bits", quick, NULL, NULL);
 }
