@@ -396,7 +396,7 @@ static temper_status check_hardship(checker *c, const outcome *first, temper_err
 }
 
 static temper_status check_stage(checker *c, temper_error *error) {
-    const char *missing;
+    const char *missing = NULL;
     outcome first;
     c->made_up = c->has_records = c->unsteady = false;
     c->stage_name = text_of(c->stage, "name");
@@ -455,7 +455,6 @@ temper_status tm_check_plugin_file(const tm_check_request *request, size_t *fail
     temper_status status = tm_describe(request->worker, request->file, c.arena, &description, error);
     if (status) {
         say(&c, TM_CHECK_BAD, "%s", error->message);
-        status = TEMPER_OK;
     } else {
         double seconds = tm_seconds_now() - start;
         say(&c, seconds < slow_description ? TM_CHECK_GOOD : TM_CHECK_BAD,

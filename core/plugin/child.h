@@ -18,6 +18,7 @@ typedef struct tm_child {
     tm_buffer words_text;
     size_t words_at, words_total;
     char last_words[256];            /* the last line it printed: an assertion's text, often the best clue */
+    char crashed_at[256];            /* the worker said where: "my-filter.so+0x12f0" */
     uint64_t refused, refused_limit; /* the worker said that memory was refused */
 } tm_child;
 

@@ -55,6 +55,10 @@ static temper_status take_line(job_state *state, tm_child *child, const char *li
         state->failed = tm_json_member(message, "failed");
     } else {
         take_refusal(child, tm_json_member(message, "refused"));
+        const char *at = tm_json_text(tm_json_member(tm_json_member(message, "crashed"), "at"), NULL);
+        if (at != NULL) {
+            snprintf(child->crashed_at, sizeof child->crashed_at, "%s", at);
+        }
         pass_on(state, message);
     }
     if (!last) {
@@ -101,7 +105,10 @@ static temper_status listen_to(job_state *state, tm_child *child, const volatile
 }
 
 static temper_status say_died(const tm_child *child, const char *how, temper_error *error) {
-    char memory[160] = "", words[320] = "";
+    char memory[160] = "", words[320] = "", where[300] = "";
+    if (child->crashed_at[0] != 0) {
+        snprintf(where, sizeof where, " at %s", child->crashed_at);
+    }
     if (child->refused > 0) {
         snprintf(memory, sizeof memory,
                  " after %llu bytes were refused at the memory limit of %llu bytes (--memory)",
@@ -110,8 +117,8 @@ static temper_status say_died(const tm_child *child, const char *how, temper_err
     if (child->last_words[0] != 0) {
         snprintf(words, sizeof words, "; its last words: %s", child->last_words);
     }
-    return temper_fail(error, child->refused > 0 ? TEMPER_NO_MEMORY : TEMPER_FAILED, "the plugin %s%s%s", how,
-                       memory, words);
+    return temper_fail(error, child->refused > 0 ? TEMPER_NO_MEMORY : TEMPER_FAILED, "the plugin %s%s%s%s",
+                       how, where, memory, words);
 }
 
 static bool set_statistics(temper_arena *arena, const temper_json *done, double seconds, double cpu_seconds,

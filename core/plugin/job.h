@@ -1,7 +1,8 @@
 /* job.h: one stage in one worker process, seen from the scheduler.
  *
  * The wire is a Unix stream socket (the worker's descriptor 3) carrying one JSON object a line. To the worker: the job,
- * later {"cancel":true}. From it: {"progress":{done,total,unit,detail}}, {"log":{level,message}}, and last either
+ * later {"cancel":true}. From it: {"progress":{done,total,unit,detail}}, {"log":{level,message}}, {"refused":{bytes,limit}} (memory),
+ * {"crashed":{"at"}} (from a signal handler), and last either
  * {"done":{"outputs":[{"name","kind","digest"}],"peak_memory":…}} or {"failed":{"status":"invalid|…","message":…}}.
  * The worker reads inputs from the store and commits outputs to it. It has its own process group, holds a lock for its
  * stage id, and exits when the socket closes. A worker that dies says nothing: then the signal or exit code is named.

@@ -166,10 +166,6 @@ uint64_t tm_host_record_number(const temper_batch *batch, size_t index) {
 }
 
 static void free_batch(temper_batch *batch) {
-    *batch->link = batch->next;
-    if (batch->next != NULL) {
-        batch->next->link = batch->link;
-    }
     tm_arena_free(batch->arena);
     free(batch->records);
     free(batch);
@@ -177,6 +173,10 @@ static void free_batch(temper_batch *batch) {
 
 void tm_host_release_batch(temper_batch *batch) {
     if (batch != NULL && tm_on_run_thread("release_batch")) {
+        *batch->link = batch->next;
+        if (batch->next != NULL) {
+            batch->next->link = batch->link;
+        }
         free_batch(batch);
     }
 }
@@ -188,12 +188,13 @@ void tm_host_close_reader(temper_reader *reader) {
 }
 
 void tm_readers_end(tm_worker *worker) {
-    while (worker->readers != NULL) {
-        temper_reader *reader = worker->readers;
-        while (reader->batches != NULL) {
-            free_batch(reader->batches);
+    for (temper_reader *reader = worker->readers, *next_reader; reader != NULL; reader = next_reader) {
+        for (temper_batch *batch = reader->batches, *next_batch; batch != NULL; batch = next_batch) {
+            next_batch = batch->next;
+            free_batch(batch);
         }
-        worker->readers = reader->next;
+        next_reader = reader->next;
         free(reader);
     }
+    worker->readers = NULL;
 }

@@ -6,6 +6,7 @@
 #include "worker/modes.h"
 
 #include "plugin/words.h"
+#include "worker/crash.h"
 #include "worker/describe.h"
 #include "worker/foreign.h"
 #include "worker/load.h"
@@ -137,6 +138,7 @@ int tm_mode_job(void) {
     worker.arena = tm_arena_new();
     status = worker.arena != NULL ? read_job(&worker, &error) : TEMPER_NO_MEMORY;
     tm_run_thread_begin();
+    tm_crash_watch();
     if (!status) {
         status = tm_wire_listen(&error);
     }

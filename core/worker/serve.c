@@ -24,7 +24,7 @@ static void send_piece(const char *text, size_t length) {
 
 static int take_piece(void *context, const char *text, size_t length) {
     turn_answer *answer = context;
-    size_t whole;
+    size_t whole = 0;
     tm_buffer_append(&answer->text, text, length);
     if (tm_buffer_ok(&answer->text) && tm_text_utf8(answer->text.data, answer->text.length, &whole)) {
         whole = answer->text.length;

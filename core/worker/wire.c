@@ -137,23 +137,37 @@ char *tm_wire_wait(void) {
     return (char *)line;
 }
 
-void tm_wire_send(const char *line, size_t length) {
-    if (wire < 0) {
-        return; /* describing: there is no wire */
-    }
-    pthread_mutex_lock(&sending);
+static bool send_whole(const char *line, size_t length) {
     while (length > 0) {
         ssize_t sent = send(wire, line, length, MSG_NOSIGNAL);
         if (sent < 0 && errno == EINTR) {
             continue;
         }
         if (sent <= 0) {
-            _exit(TM_WORKER_LOST);
+            return false;
         }
         line += sent;
         length -= (size_t)sent;
     }
+    return true;
+}
+
+void tm_wire_send(const char *line, size_t length) {
+    if (wire < 0) {
+        return; /* describing: there is no wire */
+    }
+    pthread_mutex_lock(&sending);
+    if (!send_whole(line, length)) {
+        _exit(TM_WORKER_LOST);
+    }
     pthread_mutex_unlock(&sending);
+}
+
+void tm_wire_last_words(const char *line, size_t length) {
+    if (wire >= 0 && pthread_mutex_trylock(&sending) == 0) {
+        send_whole(line, length);
+        pthread_mutex_unlock(&sending);
+    }
 }
 
 void tm_wire_say(temper_arena *arena, const char *name, const temper_json *value) {

@@ -23,6 +23,8 @@ char *tm_wire_wait(void);
 
 /* `line` ends in '\n'. Any thread; also from inside an allocation. */
 void tm_wire_send(const char *line, size_t length);
+/* The same from a signal handler: when somebody holds the lock, nothing is said. */
+void tm_wire_last_words(const char *line, size_t length);
 /* {"name": value} */
 void tm_wire_say(temper_arena *arena, const char *name, const temper_json *value);
 /* Text as JSON can hold it: bytes that are not UTF-8 become '?'. */

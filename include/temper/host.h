@@ -2,8 +2,10 @@
  *
  * A stage runs in a worker process of its own. It sees no path and no socket: inputs are read-only handles, outputs
  * are committed by the host when run() returns TEMPER_OK and every declared output was begun; otherwise nothing of them
- * exists. Threads: [run] only on the thread that called the stage; [any] on any thread, also inside parallel_for.
- * Debug builds check this. Pointers handed out stay valid until run() returns unless said otherwise. */
+ * exists. Threads: [run] only on the thread that called the stage; [any] on any thread, also inside parallel_for. The host
+ * looks at this at each call: a call where it does not belong fails the stage, naming the call, however the stage goes on.
+ * So does anything else an output must not hold: a stage need not look twice to be safe, only to stop sooner. Pointers
+ * handed out stay valid until run() returns unless said otherwise. */
 #ifndef TEMPER_HOST_H
 #define TEMPER_HOST_H
 
@@ -43,7 +45,8 @@ struct temper_host {
     /* [any] An extension by id and revision ("temper.ledger/1"); NULL when this host has none. */
     const void *(*extension)(const temper_host *host, const char *id);
 
-    /* --- memory [any]: malloc, realloc and free on an arena whose use is known. Aligned to 16; NULL when refused. --- */
+    /* --- memory [any]: malloc, realloc and free on an arena whose use is known. Aligned to 16; NULL when refused. The bound
+     * (--memory) is the process's: malloc answers NULL there too. --- */
     void *(*allocate)(const temper_host *host, size_t bytes);
     void *(*reallocate)(const temper_host *host, void *block, size_t bytes);
     void (*release)(const temper_host *host, void *block);
@@ -52,29 +55,31 @@ struct temper_host {
     void (*log)(const temper_host *host, temper_log_level level, const char *message);
     /* done of total (0: unknown) in `unit` ("prompts", "steps"); `detail` may be NULL ("loss 0.61"). Cheap: call freely. */
     void (*progress)(const temper_host *host, uint64_t done, uint64_t total, const char *unit, const char *detail);
-    /* True once the user asked to stop: return TEMPER_CANCELLED soon (within 5 s the worker is killed). */
+    /* True once the user asked to stop: return TEMPER_CANCELLED soon (within 5 s the worker is killed). One load: ask often. */
     bool (*cancelled)(const temper_host *host);
 
     /* --- threads --- */
     /* [any] Upper bound of `worker` + 1 below: for scratch buffers only. It must never show in an output. */
     uint32_t (*workers)(const temper_host *host);
-    /* [run] body(context, i, worker) for each i < count, once, on some worker; returns when all are done. */
+    /* [run], or nested inside a body (then one index after the other). body(context, i, worker) for each i < count, once, on
+     * some worker; returns when all are done. Put result i into slot i: then threads cannot show. */
     void (*parallel_for)(const temper_host *host, uint64_t count, temper_body *body, void *context);
 
-    /* --- chance [any]: a Philox key (temper/rng.h) for this node of this run and a name: "sampling", "shuffle" --- */
+    /* --- chance [any]: a Philox key (temper/rng.h) for this node of this run and a name: "sampling", "shuffle". The first
+     * eight bytes, little-endian, of SHA-256("SEED/STAGE/LABEL/NAME"). --- */
     uint64_t (*rng_key)(const temper_host *host, const char *name);
 
     /* --- inputs --- */
     /* [run] NULL when an optional input was not given. */
     const temper_input *(*input)(const temper_host *host, const char *name);
-    /* [run] The whole of an input of kind text, metrics or report: 0-terminated bytes. */
+    /* [run] The whole of an input of kind text, metrics or report: valid UTF-8, 0-terminated. */
     temper_status (*bytes)(const temper_host *host, const temper_input *input, const char **data, size_t *length,
                            temper_error *error);
     /* [run] A pass over records (kinds records and character). Several passes may be open. */
     temper_status (*read_records)(const temper_host *host, const temper_input *input, temper_reader **out,
                                   temper_error *error);
-    /* [run] Up to `limit` next records; TEMPER_END after the last. A broken line fails with its number. The batch is
-     * valid until released, or until run() returns. */
+    /* [run] At least one and up to `limit` next records; TEMPER_END after the last. How many must not show in an output. A
+     * broken line fails with its number. The batch is valid until released, or until run() returns. */
     temper_status (*next)(temper_reader *reader, size_t limit, temper_batch **out, temper_error *error);
     size_t (*batch_length)(const temper_batch *batch);                             /* [any] */
     const temper_json *(*record)(const temper_batch *batch, size_t index);         /* [any] always an object */
@@ -88,9 +93,10 @@ struct temper_host {
 
     /* --- outputs [run]. Each declared output must be begun, even when it stays empty. --- */
     temper_status (*output)(const temper_host *host, const char *name, temper_output **out, temper_error *error);
-    /* A record: written canonically, in the order of the calls. An object without NaN, or it fails the stage. */
+    /* A record: written canonically, in the order of the calls. An object; anything else fails the stage. */
     temper_status (*write_record)(temper_output *output, const temper_json *record, temper_error *error);
-    /* Bytes of a text or report; of the file last begun, for a model. Metrics: one JSON object, canonical. */
+    /* Bytes of a text or report (UTF-8; a character may be cut between two calls), or of the file last begun, for a model.
+     * Metrics: one flat object of finite numbers, once. */
     temper_status (*write_bytes)(temper_output *output, const void *data, size_t length, temper_error *error);
     temper_status (*write_metrics)(temper_output *output, const temper_json *object, temper_error *error);
     /* Model outputs: begins the file `name`; write_bytes then adds to it. */

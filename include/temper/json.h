@@ -46,7 +46,9 @@ typedef struct temper_json_api {
     bool (*integer)(const temper_json *value, int64_t *out); /* false when it is no integer of 64 bits */
     bool (*boolean)(const temper_json *value, bool *out);
 
-    /* building; NULL when memory is short. A value from another arena must outlive the one it is put into. */
+    /* building; NULL when memory is short. A value from another arena must outlive the one it is put into. None of these
+     * answers needs a look: an arena, object or value that is NULL because it could not be made (no memory, NaN, no UTF-8)
+     * may be handed on, and the stage fails at its next write_record with the member's name and the reason. */
     temper_arena *(*arena_new)(void);
     void (*arena_free)(temper_arena *arena);
     temper_json *(*new_object)(temper_arena *arena);
@@ -58,7 +60,8 @@ typedef struct temper_json_api {
     temper_json *(*new_null)(temper_arena *arena);
     /* A copy of an object's first level that can be changed: how a filter adds a field to a record. */
     temper_json *(*copy_object)(temper_arena *arena, const temper_json *object);
-    /* Puts a member (replacing) or appends an element; false when memory is short or `value` is NULL. */
+    /* Puts a member (replacing) or appends an element; false when memory is short or `value` is NULL. A `value` that is NULL
+     * because a lookup found nothing is left out: that is how an optional field is passed on. */
     bool (*set)(temper_arena *arena, temper_json *object, const char *name, const temper_json *value);
     bool (*append)(temper_arena *arena, temper_json *array, const temper_json *value);
 

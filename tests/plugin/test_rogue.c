@@ -182,6 +182,21 @@ static void a_worker_follows_its_scheduler(void **state) {
     assert_int_equal(harness_blobs(h), 0);
 }
 
+/* The message says where in the plugin: an offset that addr2line knows. */
+static void a_crash_has_a_place(void **state) {
+    static const char *const ways_to_crash[] = {"abort", "segv", "overflow the stack", "crash in destroy"};
+    harness *h = *state;
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+    print_message("skipped: a sanitizer says it\n");
+    skip();
+#endif
+    for (size_t i = 0; i < sizeof ways_to_crash / sizeof *ways_to_crash; i++) {
+        misbehave(h, ways_to_crash[i]);
+        harness_failed(h, TEMPER_FAILED, "rogue.misbehave: the plugin crashed (SIG", ") at rogue.so+0x",
+                       NULL);
+    }
+}
+
 static void a_provider_that_crashes(void **state) {
     harness *h = *state;
     harness_model(h, "model", "crash");
@@ -200,6 +215,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(memory_has_a_bound, harness_setup, harness_teardown),
         cmocka_unit_test_setup_teardown(nothing_outlives_its_stage, harness_setup, harness_teardown),
         cmocka_unit_test_setup_teardown(a_worker_follows_its_scheduler, harness_setup, harness_teardown),
+        cmocka_unit_test_setup_teardown(a_crash_has_a_place, harness_setup, harness_teardown),
         cmocka_unit_test_setup_teardown(a_provider_that_crashes, harness_setup, harness_teardown),
     };
     setenv("TEMPER_CANCEL_GRACE", "0.3", 1);
