@@ -207,7 +207,7 @@ static temper_status run(void *parameters, const temper_host *host, temper_error
 
 const temper_stage finetune_dpo_stage = {
     .size = sizeof(temper_stage),
-    .revision = 1,
+    .revision = 2,
     .name = "dpo",
     .doc = "trains an adapter to prefer chosen answers over rejected ones",
     .inputs = inputs,

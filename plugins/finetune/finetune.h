@@ -76,7 +76,7 @@ temper_status rows_read_pairs(const base_model *base, temper_pool *pool, const t
       "what the schedule falls to, of learning_rate", "0.1")                                                 \
     P(S, number, weight_decay, "weight_decay", "0", 0, 10, "", "", "AdamW's decay of matrices", "0.1")       \
     P(S, number, beta1, "beta1", "0.9", 0, 0.999999, "", "", "AdamW's decay of the mean gradient", "0.1")    \
-    P(S, number, beta2, "beta2", "0.999", 0, 0.99999999, "", "", "AdamW's decay of the mean square", "0.1")  \
+    P(S, number, beta2, "beta2", "0.999", 0, 0.999999, "", "", "AdamW's decay of the mean square", "0.1")    \
     P(S, number, eps, "eps", "1e-8", 1e-30, 1, "", "", "AdamW's epsilon", "0.1")                             \
     P(S, number, clip, "clip", "1", 0, 1e9, "", "", "highest norm of a step's gradient; 0: any", "0.1")      \
     P(S, integer, max_length, "max_length", "0", 0, 1e9, "tokens", "",                                       \

@@ -179,7 +179,7 @@ out:
 
 const temper_stage finetune_sft_stage = {
     .size = sizeof(temper_stage),
-    .revision = 1,
+    .revision = 2,
     .name = "sft",
     .doc = "trains a model on texts and conversations",
     .inputs = inputs,

@@ -201,6 +201,54 @@ static void adamw(void **state) {
     lm_context_free(&context);
 }
 
+/* The first step moves a weight by the rate, whatever the gradient's size and however long the memory. */
+static void first_step(void **state) {
+    static const double betas[] = {0, 0.9, 0.999, 0.99999, 0.999999};
+    (void)state;
+    for (size_t i = 0; i < sizeof betas / sizeof *betas; i++) {
+        size_t one = 1;
+        lm_context context = open_context(lm_kernels_choose(NULL, NULL), "f32/1", tiny_parallel(&one));
+        lm_config config = tiny_config("llama", true);
+        lm_model *model = tiny_model(&context, &config);
+        static tiny_batch batch;
+        tiny_fill(&batch, config.vocabulary, TINY_LONGEST);
+        lm_train_options options = lm_train_defaults();
+        options.beta2 = betas[i];
+        lm_trainer *trainer;
+        lm_sft_result result;
+        double norm;
+        size_t seen = 0;
+        assert_int_equal(lm_trainer_new(&context, model, &options, &trainer, NULL), TEMPER_OK);
+        size_t count = lm_trainer_parameters(trainer);
+        lm_real *gradient = lm_allocate(count, sizeof *gradient),
+                *before = lm_allocate(count, sizeof *before);
+        for (size_t t = 0; t < lm_trainer_count(trainer); t++) {
+            const lm_trained *trained = lm_trainer_at(trainer, t);
+            memcpy(before + trained->offset, trained->values, trained->count * sizeof *before);
+        }
+        assert_int_equal(lm_trainer_sft(trainer, batch.rows, TINY_EXAMPLES, &result, NULL), TEMPER_OK);
+        lm_trainer_gradient(trainer, gradient);
+        assert_int_equal(lm_trainer_apply(trainer, 0.5, &norm, NULL), TEMPER_OK);
+        for (size_t t = 0; t < lm_trainer_count(trainer); t++) {
+            const lm_trained *trained = lm_trainer_at(trainer, t);
+            for (size_t j = 0; j < trained->count; j++) {
+                double g = (double)gradient[trained->offset + j];
+                double moved = (double)before[trained->offset + j] - (double)trained->values[j];
+                if (fabs(g) > 1e-3) {
+                    seen++;
+                    assert_true(fabs(moved - (g > 0 ? 0.5 : -0.5)) < 2e-5);
+                }
+            }
+        }
+        assert_true(seen > 100);
+        free(gradient);
+        free(before);
+        lm_trainer_free(trainer);
+        lm_model_close(model);
+        lm_context_free(&context);
+    }
+}
+
 static void schedule(void **state) {
     (void)state;
     assert_true(lm_schedule_rate(LM_COSINE, 2, 0, 0, 4, 10) == 0.5);
@@ -302,6 +350,10 @@ static void refusals(void **state) {
     lm_train_options options = lm_train_defaults();
     lm_trainer *trainer;
     temper_error error = TEMPER_ERROR_INIT;
+    options.beta2 = 0.99999999; /* 1, as an f32: squares would never be remembered */
+    assert_int_equal(lm_trainer_new(&context, model, &options, &trainer, &error), TEMPER_INVALID);
+    assert_non_null(strstr(error.message, "beta2"));
+    options = lm_train_defaults();
     assert_int_equal(lm_trainer_new(&context, model, &options, &trainer, NULL), TEMPER_OK);
     int32_t ids[97] = {1, 2, 3};
     uint8_t none[97] = {1, 0, 0}, some[97] = {0, 1, 1};
@@ -332,6 +384,7 @@ int main(void) {
                                        cmocka_unit_test(digest_gpt_neo_bf16),
                                        cmocka_unit_test(digest_dpo),
                                        cmocka_unit_test(adamw),
+                                       cmocka_unit_test(first_step),
                                        cmocka_unit_test(schedule),
                                        cmocka_unit_test(dpo_f32),
                                        cmocka_unit_test(dpo_bf16),

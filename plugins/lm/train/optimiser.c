@@ -76,6 +76,12 @@ static void step_piece(void *context, size_t index, size_t worker) {
                                    self->correction1, self->correction2, piece->count);
 }
 
+/* 1 / (1 - beta^step), of beta as the step uses it: as an lm_real. With any other a long memory starts too small or too
+ * large (0.99999 by 0.07%). */
+static lm_real correction(double beta, size_t step) {
+    return (lm_real)(1 / (1 - temper_pow((double)(lm_real)beta, (double)step)));
+}
+
 temper_status lm_trainer_apply(lm_trainer *self, double rate, double *norm, temper_error *error) {
     const lm_train_options *options = &self->options;
     const lm_parallel *parallel = &self->outer->parallel;
@@ -106,8 +112,8 @@ temper_status lm_trainer_apply(lm_trainer *self, double rate, double *norm, temp
                     .beta1 = (lm_real)options->beta1,
                     .beta2 = (lm_real)options->beta2,
                     .epsilon = (lm_real)options->epsilon,
-                    .correction1 = (lm_real)(1 / (1 - temper_pow(options->beta1, (double)self->step))),
-                    .correction2 = (lm_real)(1 / (1 - temper_pow(options->beta2, (double)self->step)))};
+                    .correction1 = correction(options->beta1, self->step),
+                    .correction2 = correction(options->beta2, self->step)};
     parallel->run(parallel->self, self->piece_count, step_piece, &job);
     return lm_trainer_pack(self, error);
 }

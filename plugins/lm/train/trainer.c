@@ -30,6 +30,12 @@ temper_status lm_trainer_new(const lm_context *outer, lm_model *model, const lm_
     if (options->gradient_shards == 0) {
         return temper_fail(error, TEMPER_INVALID, "gradient_shards is at least 1");
     }
+    if (!((lm_real)options->beta1 >= 0 && (lm_real)options->beta1 < 1 && (lm_real)options->beta2 >= 0 &&
+          (lm_real)options->beta2 < 1)) {
+        return temper_fail(error, TEMPER_INVALID,
+                           "beta1 %.17g and beta2 %.17g must be below 1, also rounded to f32", options->beta1,
+                           options->beta2);
+    }
     lm_trainer *self = calloc(1, sizeof *self);
     if (self == NULL) {
         return temper_fail(error, TEMPER_NO_MEMORY, "no memory for a trainer");
