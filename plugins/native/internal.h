@@ -8,7 +8,7 @@
 #include <temper/model.h>
 #include <temper/plugin.h>
 
-enum { NATIVE_STOPS = 4 };
+enum { NATIVE_STOPS = 32 };
 
 struct temper_model {
     const temper_host *host;

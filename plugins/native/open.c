@@ -180,7 +180,8 @@ static temper_status open_files(temper_model *self, const lm_file_set *files, te
                         lm_tokenizer_size(self->tokenizer), self->model->config.vocabulary);
     }
     if (!status) {
-        add_stop(self, self->model->config.eos);
+        /* Models name several: the end of a text, the end of a turn. Room is left for the two found below. */
+        self->stop_count = lm_end_tokens(files, self->model->config.vocabulary, self->stop, NATIVE_STOPS - 2);
         add_stop(self, lm_tokenizer_eos(self->tokenizer));
         status = open_template(self, files, error);
     }

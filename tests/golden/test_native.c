@@ -1,6 +1,7 @@
 /* The provider as a host sees it: the shared object, opened and asked through temper.model/1. The host here does what
  * the service needs and nothing else. */
 #include "../../plugins/lm/files/files.h"
+#include "../../plugins/lm/tokenizer/tokenizer.h"
 #include "../support/assets.h"
 #include "base/pool.h"
 
@@ -18,17 +19,20 @@ typedef struct test_host {
     tm_pool *pool;
     bool cancelled;
     uint64_t done, total;
+    const lm_file *extra; /* one more file than the folder has, or NULL */
 } test_host;
 
 static size_t file_count(const temper_host *host, const temper_input *input) {
-    (void)host;
-    return lm_folder_files((const lm_folder *)(const void *)input)->count;
+    return lm_folder_files((const lm_folder *)(const void *)input)->count +
+           (((const test_host *)host->self)->extra != NULL);
 }
 
 static temper_status file(const temper_host *host, const temper_input *input, size_t index, temper_file *out,
                           temper_error *error) {
-    const lm_file *from = &lm_folder_files((const lm_folder *)(const void *)input)->files[index];
-    (void)host, (void)error;
+    const lm_file_set *files = lm_folder_files((const lm_folder *)(const void *)input);
+    const lm_file *from =
+        index < files->count ? &files->files[index] : ((const test_host *)host->self)->extra;
+    (void)error;
     out->name = from->name, out->data = from->data, out->length = from->size;
     return TEMPER_OK;
 }
@@ -186,6 +190,39 @@ static void tinytalk_through_the_service(void **state) {
     free_host(host);
 }
 
+/* generation_config.json may name several ids: each of them ends an answer. */
+static void every_end_token_ends(void **state) {
+    test_host *host = new_host("f32/1");
+    char text[64];
+    lm_file extra = {"generation_config.json", text, 0};
+    lm_folder *folder;
+    lm_tokenizer *tokenizer;
+    lm_tokens tokens;
+    const temper_message *prompt[] = {&sad};
+    temper_generate_request chat = {
+        .size = sizeof chat, .messages = prompt, .message_count = 1, .max_tokens = 40, .top_p = 1};
+    const temper_generate_request *requests[] = {&chat};
+    const temper_generated *const *generated;
+    temper_model *model;
+    (void)state;
+    must(lm_folder_open(asset_path("models/tinytalk-3m-chat"), &folder, &cause));
+    must(lm_tokenizer_open(lm_folder_files(folder), &tokenizer, &cause));
+    must(lm_tokenizer_encode(tokenizer, "?", 1, NULL, &tokens, &cause));
+    assert_int_equal(tokens.count, 1);
+    extra.size = (size_t)snprintf(text, sizeof text, "{\"eos_token_id\":[%d,%d]}",
+                                  (int)lm_tokenizer_eos(tokenizer), (int)tokens.items[0].id);
+    host->extra = &extra;
+    must(service->open(&host->host, (const temper_input *)(const void *)folder, &model, &cause));
+    must(service->generate(model, requests, 1, NULL, &generated, &cause));
+    assert_string_equal(generated[0]->text, "What's wrong");
+    assert_int_equal(generated[0]->finish, TEMPER_FINISH_STOP);
+    service->close(model);
+    lm_tokens_free(&tokens);
+    lm_tokenizer_close(tokenizer);
+    lm_folder_close(folder);
+    free_host(host);
+}
+
 static void refusals_say_what_is_wrong(void **state) {
     test_host *host = new_host("f32/1");
     lm_folder *folder;
@@ -233,6 +270,7 @@ int main(void) {
     }
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(tinytalk_through_the_service),
+        cmocka_unit_test(every_end_token_ends),
         cmocka_unit_test(refusals_say_what_is_wrong),
     };
     return cmocka_run_group_tests(tests, load, NULL);
