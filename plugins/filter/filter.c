@@ -10,22 +10,22 @@ const temper_port *const filter_outputs[] = {
     TEMPER_PORT(TEMPER_METRICS, "metrics", 0, "", "records, kept, dropped, dropped_share and dropped_RULE"),
     NULL};
 
-/* printf into the evidence; a character cut at the end goes. */
+/* printf into the evidence. What it quotes was cut by bytes, here or in the format: a character that lost its end goes,
+ * so that the evidence is UTF-8 like the record that it is of. */
 static void format_evidence(filter_verdict *verdict, const char *format, va_list arguments) {
-    int written = vsnprintf(verdict->evidence, sizeof verdict->evidence, format, arguments);
-    size_t end = sizeof verdict->evidence - 1;
-    if (written < 0) {
+    temper_span text = {verdict->evidence, 0};
+    size_t at, width, kept = 0;
+    if (vsnprintf(verdict->evidence, sizeof verdict->evidence, format, arguments) < 0) {
         verdict->evidence[0] = 0;
-    } else if ((size_t)written > end) {
-        while (end > 0 && ((unsigned char)verdict->evidence[end - 1] & 0xC0) == 0x80) {
-            end--;
-        }
-        /* `end` is behind a lead byte or an ASCII byte: drop a lead byte that lost its followers. */
-        if (end > 0 && (unsigned char)verdict->evidence[end - 1] >= 0xC0) {
-            end--;
-        }
-        verdict->evidence[end] = 0;
     }
+    text.length = strlen(verdict->evidence);
+    for (at = 0; at < text.length; at += width) {
+        if (temper_text_character(text, at, &width) != 0xFFFD || width > 1) {
+            memmove(verdict->evidence + kept, verdict->evidence + at, width);
+            kept += width;
+        }
+    }
+    verdict->evidence[kept] = 0;
 }
 
 void filter_drop(filter_verdict *verdict, const char *rule, const char *format, ...) {

@@ -104,6 +104,32 @@ static void phrases_in_conversations(void **state) {
     fake_host_free(f.host);
 }
 
+/* Evidence quotes so many bytes; what that leaves of a character does not stand in the way of the record. */
+static void evidence_is_cut_between_characters(void **state) {
+    fixture f = open_stage("phrases");
+    char list[512] = "", record[2048], field[128] = "f";
+    int i;
+    (void)state;
+    for (i = 0; i < 90; i++) {
+        strcat(list, "\xE3\x81\x82"); /* three bytes each; the quote is cut at 120, the evidence at 239 */
+    }
+    for (i = 0; i < 40; i++) {
+        strcat(field, "\xC3\xA9"); /* cut at 60 */
+    }
+    fake_host_text(f.host, "phrases", list);
+    snprintf(record, sizeof record,
+             "{\"text\":\"%s\"}\n{\"%s\":[{\"role\":\"\u00e9\u00e9\u00e9\u00e9\u00e9\u00e9\u00e9\","
+             "\"content\":\"%s\"}]}\n",
+             list, field, list);
+    fake_host_records(f.host, "records", record);
+    snprintf(record, sizeof record, "{\"fields\":[\"text\",\"%s\"]}", field);
+    run_ok(&f, record);
+    assert_int_equal(fake_host_count(f.host, "dropped"), 2);
+    assert_dropped(&f, 0, "phrase", 1, "\xE3\x81\x82\" (line 1 of the list)");
+    assert_dropped(&f, 1, "phrase", 2, "\xC3\xA9[0] (\xC3\xA9");
+    fake_host_free(f.host);
+}
+
 static void phrases_refuse_what_they_cannot_judge(void **state) {
     fixture f = open_stage("phrases");
     (void)state;
@@ -166,23 +192,21 @@ static void length_counts_characters_and_words(void **state) {
     fake_host_free(f.host);
 }
 
-static const char
-    pair_records
-        [] =
-            "{\"prompt\":\"p\",\"chosen\":\"Well said.\",\"rejected\":\"Hardly so.\"}\n"     /* 1 kept */
-            "{\"prompt\":\"p\",\"chosen\":\"  \",\"rejected\":\"Hardly so.\"}\n"             /* 2 empty */
-            "{\"prompt\":\"p\",\"chosen\":\"Same.\",\"rejected\":\" Same. \"}\n"             /* 3 equal */
-            "{\"prompt\":\"p\",\"chosen\":\"Well said.\",\"rejected\":\"Hardly because\"}\n" /* 4 unfinished */
-            "{\"prompt\":\"p\",\"chosen\":\"Well said.\",\"chosen_finish\":\"length\",\"rejected\":\"Hardly "
-            "so.\"}\n"                                                                           /* 5 cut */
-            "{\"prompt\":\"p\",\"chosen\":\"No.\",\"rejected\":\"Hardly so, and on and on.\"}\n" /* 6 ratio */
-            "{\"prompt\":\"p\",\"chosen\":\"I\\u2019m not as an AI.\",\"rejected\":\"Hardly so, I "
-            "cannot.\"}\n" /* 7 phrase */
-            "{\"prompt\":\"p\",\"chosen\":\"Well \\u201csaid.\\u201d\",\"rejected\":\"I cannot "
-            "\\ud83d\\ude42\"}\n" /* 8 kept */
-            "{\"prompt\":\"p\",\"chosen\":[{\"role\":\"assistant\",\"content\":\"Well "
-            "said.\"}],\"rejected\":[{\"role\":"
-            "\"assistant\",\"content\":\"Hardly so\"}]}\n"; /* 9 unfinished, in conversational form */
+static const char pair_records[] =
+    "{\"prompt\":\"p\",\"chosen\":\"Well said.\",\"rejected\":\"Hardly so.\"}\n"     /* 1 kept */
+    "{\"prompt\":\"p\",\"chosen\":\"  \",\"rejected\":\"Hardly so.\"}\n"             /* 2 empty */
+    "{\"prompt\":\"p\",\"chosen\":\"Same.\",\"rejected\":\" Same. \"}\n"             /* 3 equal */
+    "{\"prompt\":\"p\",\"chosen\":\"Well said.\",\"rejected\":\"Hardly because\"}\n" /* 4 unfinished */
+    "{\"prompt\":\"p\",\"chosen\":\"Well said.\",\"chosen_finish\":\"length\",\"rejected\":\"Hardly "
+    "so.\"}\n"                                                                           /* 5 cut */
+    "{\"prompt\":\"p\",\"chosen\":\"No.\",\"rejected\":\"Hardly so, and on and on.\"}\n" /* 6 ratio */
+    "{\"prompt\":\"p\",\"chosen\":\"I\\u2019m not as an AI.\",\"rejected\":\"Hardly so, I "
+    "cannot.\"}\n" /* 7 phrase */
+    "{\"prompt\":\"p\",\"chosen\":\"Well \\u201csaid.\\u201d\",\"rejected\":\"I cannot "
+    "\\ud83d\\ude42\"}\n" /* 8 kept */
+    "{\"prompt\":\"p\",\"chosen\":[{\"role\":\"assistant\",\"content\":\"Well "
+    "said.\"}],\"rejected\":[{\"role\":"
+    "\"assistant\",\"content\":\"Hardly so\"}]}\n"; /* 9 unfinished, in conversational form */
 
 static void pairs_by_every_rule(void **state) {
     fixture f = open_stage("pairs");
@@ -253,6 +277,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(phrases_by_words_and_case),
         cmocka_unit_test(phrases_in_conversations),
+        cmocka_unit_test(evidence_is_cut_between_characters),
         cmocka_unit_test(phrases_refuse_what_they_cannot_judge),
         cmocka_unit_test(duplicates_keep_the_first),
         cmocka_unit_test(duplicates_of_many),
