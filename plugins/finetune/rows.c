@@ -153,6 +153,10 @@ static temper_status encode_answer(const reading *self, const temper_json *recor
     if (answer == NULL) {
         return temper_fail(error, TEMPER_INVALID, "it has no \"%s\"", field);
     }
+    if (json->kind(system) != TEMPER_JSON_NULL && (!self->chat || json->kind(system) != TEMPER_JSON_STRING)) {
+        return temper_fail(error, TEMPER_INVALID, "\"system\" %s",
+                           self->chat ? "must be a string" : "has no place where the format is raw");
+    }
     if (!self->chat) {
         return encode_raw(self, prompt, answer, field, out, error);
     }

@@ -205,6 +205,10 @@ static void sft_refuses(void **state) {
     run_fails(host, "sft", "{}", TEMPER_INVALID, "record 2: it has none of");
     fake_host_records(host, "records", "{\"messages\":[{\"role\":\"user\"}]}\n");
     run_fails(host, "sft", "{}", TEMPER_INVALID, "message 1 of \"messages\"");
+    fake_host_records(host, "records", "{\"system\":[],\"prompt\":\"a\",\"completion\":\"b\"}\n");
+    run_fails(host, "sft", "{}", TEMPER_INVALID, "record 1: \"system\" must be a string");
+    fake_host_records(host, "records", "{\"system\":\"s\",\"prompt\":\"a\",\"completion\":\"b\"}\n");
+    run_fails(host, "sft", "{\"format\":\"raw\"}", TEMPER_INVALID, "\"system\" has no place");
     fake_host_records(host, "records", "");
     run_fails(host, "sft", "{}", TEMPER_INVALID, "no records");
     fake_host_records(host, "records", rows);
