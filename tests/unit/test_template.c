@@ -246,6 +246,18 @@ static void test_hostile(void **state) {
     free(terms);
     free(busy);
     assert_non_null(strstr(error.message, "steps"));
+    char *ones = repeat("1,", 200, "1");
+    assert_true(asprintf(&busy,
+                         "{%% set a = [%s] %%}{%% set b = [a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a] %%}"
+                         "{%% set c = [b,b,b,b,b,b,b,b,b,b,b,b,b,b,b,b,b,b,b,b] %%}"
+                         "{%% set d = [c,c,c,c,c,c,c,c,c,c,c,c,c,c,c,c,c,c,c,c] %%}"
+                         "{%% set e = [d,d,d,d,d,d,d,d,d,d,d,d,d,d,d,d,d,d,d,d] %%}"
+                         "{%% set f = [e,e,e,e,e,e,e,e,e,e,e,e,e,e,e,e,e,e,e,e] %%}{{ f == f }}",
+                         ones) > 0);
+    assert_int_equal(failure(busy, &error), TEMPER_INVALID);
+    assert_non_null(strstr(error.message, "steps"));
+    free(ones);
+    free(busy);
     char *doubling = repeat("{% set x = x ~ x %}", 60, "{{ x }}"), *source = NULL;
     assert_true(asprintf(&source, "{%% set x = 'ab' %%}%s", doubling) > 0);
     assert_int_equal(failure(source, &error), TEMPER_NO_MEMORY);

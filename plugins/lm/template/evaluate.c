@@ -191,9 +191,8 @@ static temper_status contains(lm_run *run, const lm_node *node, const lm_value *
                (of->text.length > 0 &&
                 memmem(of->text.bytes, of->text.length, item->text.bytes, item->text.length) != NULL);
     } else if (of->kind == LM_LIST) {
-        run->steps += of->list.count;
         for (size_t i = 0; i < of->list.count && !*out; i++) {
-            *out = lm_value_equal(item, &of->list.items[i]);
+            *out = lm_value_equal(run, item, &of->list.items[i]);
         }
     } else if (of->kind == LM_MESSAGE && item->kind == LM_TEXT) {
         *out = (item->text.length == 4 && memcmp(item->text.bytes, "role", 4) == 0) ||
@@ -238,7 +237,7 @@ static temper_status compare(lm_run *run, const lm_node *node, lm_value *out) {
             return status;
         }
         if (link->op == LM_EQUAL || link->op == LM_UNEQUAL) {
-            holds = lm_value_equal(&left, &right) == (link->op == LM_EQUAL);
+            holds = lm_value_equal(run, &left, &right) == (link->op == LM_EQUAL);
         } else if (link->op == LM_IN || link->op == LM_NOT_IN) {
             status = contains(run, link, &left, &right, &holds);
             holds = holds == (link->op == LM_IN);
@@ -246,6 +245,9 @@ static temper_status compare(lm_run *run, const lm_node *node, lm_value *out) {
             status = order(run, link, &left, &right, &holds);
         }
         left = right;
+        if (!status && run->steps > LM_TEMPLATE_STEPS) {
+            status = lm_run_fail(run, node->line, TEMPER_INVALID, "more than %d steps", LM_TEMPLATE_STEPS);
+        }
     }
     *out = lm_value_bool(holds);
     return status;

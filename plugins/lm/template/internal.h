@@ -228,7 +228,8 @@ lm_value lm_value_bool(bool flag);
 lm_value lm_value_undefined(const char *name);
 bool lm_value_true(const lm_value *value);
 const char *lm_value_kind_name(const lm_value *value);
-bool lm_value_equal(const lm_value *a, const lm_value *b);
+/* Counts a step for each pair it looks at (lists of lists of lists are long), and gives up with false past the limit. */
+bool lm_value_equal(lm_run *run, const lm_value *a, const lm_value *b);
 /* The text that printing a value gives. */
 temper_status lm_value_print(lm_run *run, const lm_value *value, lm_text *out);
 temper_status lm_text_join(lm_run *run, const lm_text *a, const lm_text *b, lm_value *out);

@@ -45,8 +45,11 @@ static bool is_number(const lm_value *value, int64_t *out) {
     return value->kind == LM_BOOL || value->kind == LM_INTEGER;
 }
 
-bool lm_value_equal(const lm_value *a, const lm_value *b) {
+bool lm_value_equal(lm_run *run, const lm_value *a, const lm_value *b) {
     int64_t left, right;
+    if (++run->steps > LM_TEMPLATE_STEPS) {
+        return false;
+    }
     if (is_number(a, &left) && is_number(b, &right)) {
         return left == right;
     }
@@ -62,7 +65,7 @@ bool lm_value_equal(const lm_value *a, const lm_value *b) {
         }
         for (size_t i = 0; i < a->list.count; i++) {
             /* LM_MAX_LIST_DEPTH bounds this. */
-            if (!lm_value_equal(&a->list.items[i], &b->list.items[i])) {
+            if (!lm_value_equal(run, &a->list.items[i], &b->list.items[i])) {
                 return false;
             }
         }
