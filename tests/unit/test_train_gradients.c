@@ -345,7 +345,38 @@ static double model_loss(void *argument) {
     return loss / (TINY_EXAMPLES / 2);
 }
 
-/* Every tensor's gradient; of a large one, the values that a stride picks out. */
+/* A tensor's gradient along a random direction of length 1, so that every value takes part. The size to compare with is
+ * that of such a component: the gradient's length over the square root of the number of values. */
+static void assert_direction(const char *what, const lm_trained *trained, const lm_real *found,
+                             uint64_t stream, model_case *self) {
+    static const double steps[4] = {1, -1, 2, -2};
+    const double step = 1e-3;
+    double length = 0, size = 0, along = 0, at[4];
+    lm_real *direction = random_values(stream, trained->count), *kept = random_values(0, trained->count);
+    memcpy(kept, trained->values, trained->count * sizeof *kept);
+    for (size_t i = 0; i < trained->count; i++) {
+        length += direction[i] * direction[i];
+        size += found[i] * found[i];
+    }
+    for (size_t i = 0; i < trained->count; i++) {
+        direction[i] /= sqrt(length);
+        along += direction[i] * found[i];
+    }
+    for (size_t s = 0; s < 4; s++) {
+        for (size_t i = 0; i < trained->count; i++) {
+            trained->values[i] = kept[i] + step * steps[s] * direction[i];
+        }
+        at[s] = model_loss(self);
+    }
+    memcpy(trained->values, kept, trained->count * sizeof *kept);
+    double wanted = (8 * (at[0] - at[1]) - (at[2] - at[3])) / (12 * step);
+    if (!(fabs(wanted - along) <= 1e-6 * sqrt(size / (double)trained->count)) || size == 0) {
+        fail_msg("%s: %.12g along a direction, %.12g wanted", what, along, wanted);
+    }
+    free(direction);
+    free(kept);
+}
+
 static void check_model(const char *architecture, bool tied, bool adapters, bool pairs) {
     lm_config config = tiny_config(architecture, tied);
     lm_model *model = tiny_model(&context, &config);
@@ -389,14 +420,10 @@ static void check_model(const char *architecture, bool tied, bool adapters, bool
     for (size_t i = 0; i < lm_trainer_count(self.trainer); i++) {
         const lm_trained *trained = lm_trainer_at(self.trainer, i);
         char what[64];
-        for (size_t part = 0; part < 3; part++) { /* pairs of values spread over the tensor */
-            size_t first = part * trained->count / 3,
-                   count = trained->count - first < 2 ? trained->count - first : 2;
-            snprintf(what, sizeof what, "%s role %d layer %zu %c from %zu", architecture, (int)trained->role,
-                     trained->layer, trained->which, first);
-            assert_gradient(what, trained->values + first, count, gradient + trained->offset + first,
-                            model_loss, &self);
-        }
+        snprintf(what, sizeof what, "%s role %d layer %zu %c", architecture, (int)trained->role,
+                 trained->layer, trained->which);
+        assert_direction(what, trained, gradient + trained->offset, 100 + i, &self);
+        assert_direction(what, trained, gradient + trained->offset, 200 + i, &self);
     }
     free(gradient);
     lm_trainer_free(self.trainer);
