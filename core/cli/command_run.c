@@ -1,4 +1,5 @@
 /* command_run.c: run and plan. */
+#include "base/text.h"
 #include "cli/cli.h"
 
 #include <ctype.h>
@@ -206,7 +207,12 @@ static void print_plan_node(const cli_options *options, const cli_terminal *term
     }
     printf("\n");
     if (state->state != TM_NODE_CACHED) {
-        printf(" %-*s %-8s  (%s)\n", terminal->width, "", "", state->reason);
+        char time[16];
+        printf(" %-*s %-8s  (%s", terminal->width, "", "", state->reason);
+        if (state->last_seconds > 0) {
+            printf("; the stage took %s the last time", tm_text_duration(state->last_seconds, time));
+        }
+        printf(")\n");
     }
 }
 

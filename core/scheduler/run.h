@@ -30,6 +30,7 @@ typedef struct tm_run_node {
     size_t output_count;
     const tm_plugin_entry *plugin, *provider; /* provider: NULL when no input is a model */
     double seconds;
+    double last_seconds; /* what the stage took the last time here, with whatever inputs; 0: unknown */
     const temper_json *statistics; /* what the worker said of itself: for volatile.json only */
 } tm_run_node;
 

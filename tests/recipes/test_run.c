@@ -41,6 +41,7 @@ static void test_run_and_cache(void **state) {
     /* A changed parameter: only what depends on it runs again. */
     assert_int_equal(program_run(p, "plan chain.lua --set steps=4"), 0);
     assert_has(p->out, "0 cached");
+    assert_has(p->out, "; the stage took ");
     program_write(p, "chain2.lua", chain);
     assert_int_equal(program_run(p, "run chain2.lua"), 0);
     assert_has(p->out, "2 cached"); /* another recipe, the same stages */
