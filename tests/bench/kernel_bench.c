@@ -1,12 +1,13 @@
-/* kernel_bench: GFLOP/s of the products and ns a value of the row operations, one thread, every usable
- * set, beside what the core can do at all (chains of multiply-adds in registers, measured in the same
- * run). Not a test: it asserts nothing. Usage: kernel_bench [seconds a measurement, 0.2] */
+/* kernel_bench: rates of the products and ns a value of the row operations, one thread, every usable set, each
+ * product beside what the core can do at all, measured in the same run (machine_limits.h). Not a test: it
+ * asserts nothing. Usage: kernel_bench [seconds a measurement, 0.2]; TEMPER_KERNELS names one set. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
 #include "kernels.h"
+#include "machine_limits.h"
 #include <temper/rng.h>
 
 static double now(void) {
@@ -21,59 +22,20 @@ static float *values(size_t n) {
         fprintf(stderr, "no memory for %zu values\n", n);
         exit(1);
     }
-    for (size_t i = 0; i < n; i++) {
-        x[i] = (float)(temper_random_unit(1, 0, i) * 2.0 - 1.0);
+    for (size_t i = 0; i < n;
+         i++) { /* drawn for a while, then again: a vocabulary's matrix takes seconds to draw */
+        x[i] = i < 1 << 18 ? (float)(temper_random_unit(1, 0, i) * 2.0 - 1.0) : x[i - (1 << 18)];
     }
     return x;
 }
 
-#if defined(__x86_64__)
-#include <immintrin.h>
-
-/* Operations a second of independent chains in registers: the ceiling of the core. */
-__attribute__((target("avx512f,avx512bf16"))) static double ceiling_512(bool pairs, double seconds) {
-    __m512 chain[16], x = _mm512_set1_ps(0.5f);
-    __m512i y = _mm512_set1_epi32(0x3f003f00);
-    double start, elapsed;
-    size_t rounds = 0;
-    float sink[16];
-    for (int i = 0; i < 16; i++) {
-        chain[i] = _mm512_set1_ps((float)i);
-    }
-    for (start = now(); (elapsed = now() - start) < seconds; rounds++) {
-        for (int j = 0; j < 10000; j++) {
-#ifdef __clang__
-#pragma unroll
-#else
-#pragma GCC unroll 16
-#endif
-            for (int i = 0; i < 16; i++) {
-                if (pairs) {
-                    chain[i] = _mm512_dpbf16_ps(chain[i], (__m512bh)y, (__m512bh)y);
-                } else {
-                    chain[i] = _mm512_fmadd_ps(chain[i], x, x);
-                }
-            }
-        }
-    }
-    for (int i = 1; i < 16; i++) {
-        chain[0] = _mm512_add_ps(chain[0], chain[i]);
-    }
-    _mm512_storeu_ps(sink, chain[0]);
-    if (sink[0] == 12345.0f) {
-        puts("");
-    }
-    return (double)rounds * 10000 * 16 * 16 * (pairs ? 4 : 2) / elapsed;
-}
-#endif
-
-static void bench_product(const lm_kernels *set, const lm_product *product, size_t m, size_t n, size_t k,
-                          bool a_transposed, double seconds) {
+static void bench_product(const lm_kernels *set, const lm_product *product, double limit, double read,
+                          size_t m, size_t n, size_t k, bool a_transposed, double seconds) {
     float *a = values(m * k), *b = values(k * n), *c = values(m * n);
     size_t bytes = (n + LM_PANEL - 1) / LM_PANEL * product->panel_bytes(k);
     void *packed = aligned_alloc(64, (bytes + 63) / 64 * 64);
     void *scratch = aligned_alloc(64, (product->scratch_bytes(k) + 63) / 64 * 64);
-    double start, elapsed, packing;
+    double start, elapsed, packing, work = 2.0 * (double)m * (double)n * (double)k;
     size_t rounds = 0, batch = 1 + 10000000 / (m * n * k + 1); /* reading the clock takes time, too */
     if (packed == NULL || scratch == NULL) {
         exit(1);
@@ -89,11 +51,14 @@ static void bench_product(const lm_kernels *set, const lm_product *product, size
         }
     }
     elapsed /= (double)rounds;
-    printf("%-12s %-6s %5zu x %5zu x %5zu%s %8.1f GFLOP/s  %8.2f us  packing B %.2f us", set->name,
-           product->profile, m, n, k, a_transposed ? " At" : "   ",
-           2e-9 * (double)m * (double)n * (double)k / elapsed, elapsed * 1e6, packing * 1e6);
+    printf("%-12s %-6s %5zu x %6zu x %5zu%s %8.1f Gop/s %3.0f%% of %s's  %8.2f us  packing B %.2f us",
+           set->name, product->profile, m, n, k, a_transposed ? " At" : "   ", work * 1e-9 / elapsed,
+           100.0 * work / elapsed / limit, product->profile, elapsed * 1e6, packing * 1e6);
     if (m == 1) {
         printf("  %.1f GB/s of weights", (double)bytes / elapsed * 1e-9);
+        if (bytes > (size_t)64 << 20) { /* from memory, not from a cache */
+            printf(", %.0f%% of the read limit", 100.0 * (double)bytes / elapsed / read);
+        }
     }
     puts("");
     free(a);
@@ -147,15 +112,13 @@ int main(int count, char **arguments) {
         {64, 384, 128, false},   {128, 512, 128, false},  {512, 128, 128, false}, {512, 128, 384, false},
         {128, 384, 512, true},   {64, 64, 8, false},      {64, 8, 64, false},     {64, 64, 64, false},
         {1, 128, 128, false},    {1, 576, 576, false},    {1, 1536, 576, false},  {4, 1536, 576, false},
-        {16, 1536, 576, false},  {1, 49152, 576, false},
+        {16, 1536, 576, false},  {32, 1536, 576, false},  {32, 576, 1536, false}, {1, 151936, 896, false},
     };
     double seconds = count > 1 ? atof(arguments[1]) : 0.2;
-#if defined(__x86_64__)
-    if (__builtin_cpu_supports("avx512bf16")) {
-        printf("this core at most: f32 %.1f GFLOP/s, bf16 %.1f GFLOP/s\n", ceiling_512(false, seconds) * 1e-9,
-               ceiling_512(true, seconds) * 1e-9);
-    }
-#endif
+    machine_limits limits = machine_limits_measure(1, seconds);
+    printf("this core at most: f32/1 %.1f Gop/s (%s), bf16/1 %.1f (%s), q8/1 %.1f (%s), read %.1f GB/s\n",
+           limits.f32.rate * 1e-9, limits.f32.instruction, limits.bf16.rate * 1e-9, limits.bf16.instruction,
+           limits.q8.rate * 1e-9, limits.q8.instruction, limits.read.rate * 1e-9);
     for (const lm_kernels *const *set = lm_kernels_all(); *set != NULL; set++) {
         const char *only = getenv("TEMPER_KERNELS");
         if (!lm_kernels_usable(*set, NULL) || (only != NULL && strcmp(only, (*set)->name) != 0) ||
@@ -163,12 +126,12 @@ int main(int count, char **arguments) {
             continue; /* scalar only when asked for: it takes long */
         }
         for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) {
-            bench_product(*set, &(*set)->f32, shapes[i].m, shapes[i].n, shapes[i].k, shapes[i].a_transposed,
-                          seconds);
-            bench_product(*set, &(*set)->bf16, shapes[i].m, shapes[i].n, shapes[i].k, shapes[i].a_transposed,
-                          seconds);
-            bench_product(*set, &(*set)->q8, shapes[i].m, shapes[i].n, shapes[i].k, shapes[i].a_transposed,
-                          seconds);
+            const lm_product *const products[] = {&(*set)->f32, &(*set)->bf16, &(*set)->q8};
+            const double rates[] = {limits.f32.rate, limits.bf16.rate, limits.q8.rate};
+            for (size_t j = 0; j < sizeof products / sizeof products[0]; j++) {
+                bench_product(*set, products[j], rates[j], limits.read.rate, shapes[i].m, shapes[i].n,
+                              shapes[i].k, shapes[i].a_transposed, seconds);
+            }
         }
         bench_rows(*set, seconds);
     }
