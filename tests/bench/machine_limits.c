@@ -12,7 +12,7 @@
 enum { CHAINS = 12, ROUNDS = 4096, SLICES = 5 };
 
 /* More than the caches of any machine of today share out to one thread. */
-#define READ_BYTES ((size_t)256 << 20)
+enum { READ_BYTES = 256 << 20 };
 
 /* Does a fixed amount of work on `memory` (READ_BYTES of it; only the walk looks) and returns how much. */
 typedef double burst(const void *memory);
@@ -95,8 +95,10 @@ BURST(q8_neon, , int32x4_t, vdupq_n_s32(0),
 BURST(f32_scalar, , float, 0.5f, __builtin_fmaf(x, 0.5f, 0.5f), 2)
 BURST(q8_scalar, , int32_t, 1, x + (int8_t)x * 3, 2)
 
+typedef uint64_t line __attribute__((vector_size(64)));
+
+/* In order, as it comes: the processor sees what will be wanted. */
 static double walk(const void *memory) {
-    typedef uint64_t line __attribute__((vector_size(64)));
     const line *lines = memory;
     line sums[4] = {{0}};
     if (memory == NULL) { /* there was none to be had */
@@ -105,6 +107,26 @@ static double walk(const void *memory) {
     for (size_t i = 0; i < READ_BYTES / sizeof(line); i += 4) {
         for (size_t j = 0; j < 4; j++) {
             sums[j] |= lines[i + j];
+        }
+    }
+    sink = (float)((sums[0] | sums[1] | sums[2] | sums[3])[0] & 1);
+    return (double)READ_BYTES;
+}
+
+/* Four places at once, each asked for ahead: on some machines faster. */
+static double walk_four(const void *memory) {
+    enum { PART = READ_BYTES / sizeof(line) / 4, AHEAD = 2048 / sizeof(line) };
+    const line *lines = memory;
+    line sums[4] = {{0}};
+    if (memory == NULL) {
+        return 0.0;
+    }
+    for (size_t i = 0; i < PART; i += 4) {
+        for (size_t part = 0; part < 4; part++) {
+            for (size_t j = 0; j < 4; j++) {
+                __builtin_prefetch(lines + part * PART + i + j + AHEAD);
+                sums[j] |= lines[part * PART + i + j];
+            }
         }
     }
     sink = (float)((sums[0] | sums[1] | sums[2] | sums[3])[0] & 1);
@@ -159,7 +181,7 @@ typedef struct crowd {
 typedef struct member {
     crowd *crowd;
     void *memory;
-    double f32, bf16, q8, read; /* the best rate of a slice */
+    double f32, bf16, q8, read, read_four; /* the best rate of a slice */
 } member;
 
 static double cpu_seconds(void) {
@@ -197,6 +219,7 @@ static void *measure(void *argument) {
     self->bf16 = best_rate(self, self->crowd->chosen.bf16.run);
     self->q8 = best_rate(self, self->crowd->chosen.q8.run);
     self->read = best_rate(self, walk);
+    self->read_four = best_rate(self, walk_four);
     free(self->memory);
     return NULL;
 }
@@ -205,8 +228,8 @@ machine_limits machine_limits_measure(unsigned threads, double seconds) {
     crowd all = {.door = PTHREAD_MUTEX_INITIALIZER, .chosen = choose(), .seconds = seconds};
     machine_limits result = {.f32.instruction = all.chosen.f32.instruction,
                              .bf16.instruction = all.chosen.bf16.instruction,
-                             .q8.instruction = all.chosen.q8.instruction,
-                             .read.instruction = "loads in order"};
+                             .q8.instruction = all.chosen.q8.instruction};
+    double read = 0.0, read_four = 0.0;
     pthread_t *handles = calloc(threads, sizeof *handles);
     member *members = calloc(threads, sizeof *members);
     pthread_mutex_lock(&all.door);
@@ -226,8 +249,11 @@ machine_limits machine_limits_measure(unsigned threads, double seconds) {
         result.f32.rate += members[i].f32;
         result.bf16.rate += members[i].bf16;
         result.q8.rate += members[i].q8;
-        result.read.rate += members[i].read;
+        read += members[i].read;
+        read_four += members[i].read_four;
     }
+    result.read.rate = read > read_four ? read : read_four;
+    result.read.instruction = read > read_four ? "loads in order" : "loads in order, four places at once";
     if (result.threads > 0) {
         pthread_barrier_destroy(&all.together);
     }
