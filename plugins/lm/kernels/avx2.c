@@ -169,9 +169,6 @@ TILE_BODY q8_dots(__m256i sum[TILE_ROWS][4], size_t rows, size_t vectors, size_t
         const __m256i *quad = (const __m256i *)(const void *)weights;
         __m256i two[4];
         UNROLL for (size_t v = 0; v < vectors; v++) {
-            if (rows <= LM_Q8_FEW && v % 2 == 0) {
-                _mm_prefetch((const char *)(quad + v) + LM_Q8_AHEAD, _MM_HINT_T0);
-            }
             two[v] = _mm256_and_si256(_mm256_loadu_si256(quad + v), _mm256_set1_epi16(0xff));
         }
         q8_step(sum, rows, vectors, a, two);
@@ -194,9 +191,6 @@ TILE_BODY q8_tile(size_t rows, size_t vectors, size_t k, const void *left, const
         const float *scale = (const float *)(const void *)a + (Q8_LINES + 1) * rows;
         const __m128i *half = (const __m128i *)(const void *)(b + first * sizeof(uint16_t));
         __m256i sum[TILE_ROWS][4];
-        if (rows <= LM_Q8_FEW) {
-            _mm_prefetch((const char *)b + LM_Q8_AHEAD, _MM_HINT_T0);
-        }
         q8_dots(sum, rows, vectors, lm_q8_quads(count), a, b + LM_Q8_SCALES + 4 * first);
         UNROLL for (size_t v = 0; v < vectors; v++) {
             __m256 scales = _mm256_cvtph_ps(_mm_loadu_si128(half + v));

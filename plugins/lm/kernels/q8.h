@@ -14,9 +14,7 @@ enum {
     LM_Q8_OFFSET = 128, /* what is added to a stored weight */
     LM_Q8_SCALES = LM_PANEL * sizeof(uint16_t), /* bytes of a group's scales: they come first */
     LM_Q8_QUAD = LM_PANEL * 4,                  /* bytes of four indices of all columns */
-    LM_Q8_GROUP_BYTES = LM_Q8_SCALES + LM_Q8_GROUP / 4 * LM_Q8_QUAD,
-    LM_Q8_FEW = 2,     /* rows: with so few, weights come from memory as fast as it gives them */
-    LM_Q8_AHEAD = 6144 /* bytes: what is asked for that far ahead is there when its turn comes */
+    LM_Q8_GROUP_BYTES = LM_Q8_SCALES + LM_Q8_GROUP / 4 * LM_Q8_QUAD
 };
 #define LM_Q8_SMALLEST 0x1p-100f /* a group of A whose greatest magnitude is below is all zero */
 #define LM_F16_NAN 0x7e00u

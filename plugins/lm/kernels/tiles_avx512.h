@@ -89,9 +89,6 @@ TILE_BODY q8_dots(__m512i sum[TILE_ROWS][2], size_t rows, size_t vectors, size_t
     for (; quads > 0; quads--, a += Q8_LINES / 8 * rows, weights += LM_Q8_QUAD) {
         __m512i quad[2];
         UNROLL for (size_t v = 0; v < vectors; v++) {
-            if (rows <= LM_Q8_FEW) {
-                _mm_prefetch((const char *)weights + 64 * v + LM_Q8_AHEAD, _MM_HINT_T0);
-            }
             quad[v] = _mm512_loadu_si512(weights + 64 * v);
         }
 #ifdef __AVX512VNNI__
@@ -136,9 +133,6 @@ TILE_BODY q8_tile(size_t rows, size_t vectors, size_t k, const void *left, const
         const float *scale = (const float *)(const void *)a + (Q8_LINES + 1) * rows;
         __m512i sum[TILE_ROWS][2];
         __m512 scales[2];
-        if (rows <= LM_Q8_FEW) {
-            _mm_prefetch((const char *)b + LM_Q8_AHEAD, _MM_HINT_T0);
-        }
         q8_dots(sum, rows, vectors, lm_q8_quads(count), a, b + LM_Q8_SCALES);
         UNROLL for (size_t v = 0; v < vectors; v++) {
             scales[v] = _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(const void *)(b + 32 * v)));
