@@ -78,6 +78,15 @@ TILE_BODY f32_tile(size_t rows, size_t vectors, size_t k, const void *left, cons
 /* A sum that stays in its register: else the compiler stores all of them each time round, to read them afterwards. */
 #define STAYS(sum) __asm__("" : "+v"(sum))
 
+/* With a row or two, weights are wanted as fast as memory gives them. A line announced at the moment it is read comes an
+ * eighth faster (Zen 4, from memory); announced further ahead, it does not. */
+#define ANNOUNCE(rows, line)                                                                                 \
+    do {                                                                                                     \
+        if ((rows) <= 2) {                                                                                   \
+            _mm_prefetch((const char *)(line), _MM_HINT_T0);                                                 \
+        }                                                                                                    \
+    } while (0)
+
 /* The exact dots of one group, from where A's packing says. */
 TILE_BODY q8_dots(__m512i sum[TILE_ROWS][2], size_t rows, size_t vectors, size_t quads, const uint32_t *a,
                   const uint8_t *weights) {
@@ -89,6 +98,7 @@ TILE_BODY q8_dots(__m512i sum[TILE_ROWS][2], size_t rows, size_t vectors, size_t
     for (; quads > 0; quads--, a += Q8_LINES / 8 * rows, weights += LM_Q8_QUAD) {
         __m512i quad[2];
         UNROLL for (size_t v = 0; v < vectors; v++) {
+            ANNOUNCE(rows, weights + 64 * v);
             quad[v] = _mm512_loadu_si512(weights + 64 * v);
         }
 #ifdef __AVX512VNNI__
@@ -133,6 +143,7 @@ TILE_BODY q8_tile(size_t rows, size_t vectors, size_t k, const void *left, const
         const float *scale = (const float *)(const void *)a + (Q8_LINES + 1) * rows;
         __m512i sum[TILE_ROWS][2];
         __m512 scales[2];
+        ANNOUNCE(rows, b);
         q8_dots(sum, rows, vectors, lm_q8_quads(count), a, b + LM_Q8_SCALES);
         UNROLL for (size_t v = 0; v < vectors; v++) {
             scales[v] = _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(const void *)(b + 32 * v)));
