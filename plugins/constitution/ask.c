@@ -27,26 +27,45 @@
     P(S, integer, max_tokens, "max_tokens", "64", 1, 4096, "tokens", "", "longest made-up question", "0.1")
 TEMPER_PARAMETERS(ask, ASK)
 
-asked_verdict asked_offer(asked *a, size_t trait, temper_span text, const char *source) {
+temper_status asked_refuse(asked *a, size_t trait, temper_span text, const char *source, const char *rule,
+                           temper_span like, temper_error *error) {
+    temper_row row;
+    a->near_duplicates += strcmp(rule, "near_duplicate") == 0;
+    a->unfinished += strcmp(rule, "unfinished") == 0;
+    a->unusable += strcmp(rule, "unusable") == 0;
+    a->surplus += strcmp(rule, "surplus") == 0;
+    temper_row_begin(&row, a->host);
+    temper_row_string(&row, "rule", rule);
+    temper_row_text(&row, "prompt", text);
+    temper_row_text(&row, "like", like);
+    temper_row_integer(&row, "trait_index", trait);
+    temper_row_string(&row, "source", source);
+    return temper_row_write(&row, a->refused, a->host, error);
+}
+
+temper_status asked_offer(asked *a, size_t trait, temper_span text, const char *source, temper_error *error) {
+    static const temper_span none = {"", 0};
     asked_prompt prompt = {text, source, {NULL, 0}};
     size_t t, i;
+    if (a->counts[trait] == a->wanted) {
+        return asked_refuse(a, trait, text, source, "surplus", none, error);
+    }
     if (!temper_shingles_make(a->pool, text, &prompt.shingles)) {
-        return ASKED_NO_MEMORY;
+        return temper_no_memory(error);
     }
     for (t = 0; t < a->character->count; t++) {
         for (i = 0; i < a->counts[t]; i++) {
             if (temper_shingles_similarity(&prompt.shingles, &a->prompts[t][i].shingles) >= a->similarity) {
-                a->near_duplicates++;
-                return ASKED_REFUSED;
+                return asked_refuse(a, trait, text, source, "near_duplicate", a->prompts[t][i].text, error);
             }
         }
     }
     prompt.text.data = temper_pool_copy(a->pool, text.data, text.length);
     if (prompt.text.data == NULL) {
-        return ASKED_NO_MEMORY;
+        return temper_no_memory(error);
     }
     a->prompts[trait][a->counts[trait]++] = prompt;
-    return ASKED_TAKEN;
+    return TEMPER_OK;
 }
 
 static temper_status start(asked *a, const temper_host *host, const ask_parameters *p,
@@ -74,10 +93,11 @@ static temper_status take_from_file(asked *a, temper_error *error) {
     size_t t, i;
     for (t = 0; t < a->character->count; t++) {
         const temper_trait *trait = &a->character->traits[t];
-        for (i = 0; i < trait->question_count && a->counts[t] < a->wanted; i++) {
+        for (i = 0; i < trait->question_count; i++) {
             const char *source = i < trait->first_count ? "questions" : "additional_questions";
-            if (asked_offer(a, t, trait->questions[i], source) == ASKED_NO_MEMORY) {
-                return temper_no_memory(error);
+            temper_status status = asked_offer(a, t, trait->questions[i], source, error);
+            if (status) {
+                return status;
             }
         }
     }
@@ -176,6 +196,7 @@ static temper_status write_metrics(const asked *a, const ask_counts *counts, tem
     temper_row_integer(&row, "from_additional_questions", counts->additional);
     temper_row_integer(&row, "generated", counts->generated);
     temper_row_integer(&row, "attempts", a->attempts);
+    temper_row_integer(&row, "refused_surplus", a->surplus);
     temper_row_integer(&row, "refused_near_duplicate", a->near_duplicates);
     temper_row_integer(&row, "refused_unfinished", a->unfinished);
     temper_row_integer(&row, "refused_unusable", a->unusable);
@@ -198,6 +219,7 @@ static temper_status run(void *self, const temper_host *host, temper_error *erro
         goto out;
     }
     if ((status = temper_character_read(host, a.pool, host->input(host, "character"), &character, error)) ||
+        (status = host->output(host, "refused", &a.refused, error)) ||
         (status = start(&a, host, p, &character, error)) || (status = take_from_file(&a, error)) ||
         (status = generate(&a, p, error)) || (status = write_prompts(&a, p, &counts, error))) {
         goto out;
@@ -217,14 +239,17 @@ static const temper_port *const outputs[] = {
     TEMPER_PORT(TEMPER_RECORDS, "prompts", 0, "prompt, trait, trait_index, source", "prompts to train on"),
     TEMPER_PORT(TEMPER_RECORDS, "held_out", 0, "prompt, trait, trait_index, source",
                 "prompts for eval.character, unlike all of the others"),
+    TEMPER_PORT(
+        TEMPER_RECORDS, "refused", 0, "rule, prompt, like, trait_index, source",
+        "what was not taken: near_duplicate (of `like`), unfinished, unusable, or surplus to per_trait"),
     TEMPER_PORT(TEMPER_METRICS, "metrics", 0, "",
                 "traits, prompts, held_out, from_questions, from_additional_questions, generated, attempts, "
-                "refused_near_duplicate, refused_unfinished, refused_unusable"),
+                "refused_surplus, refused_near_duplicate, refused_unfinished, refused_unusable"),
     NULL};
 
 const temper_stage constitution_ask_stage = {
     .size = sizeof(temper_stage),
-    .revision = 1,
+    .revision = 2,
     .name = "ask",
     .doc = "prompts that let a character show: the character file's own, and the model's where they do not "
            "suffice",

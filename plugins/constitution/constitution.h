@@ -19,23 +19,26 @@ typedef struct asked {
     const temper_host *host;
     temper_pool *pool;
     const temper_character *character;
+    temper_output *refused; /* what was not taken, and why */
     asked_prompt **prompts; /* a list a trait, `wanted` long */
     size_t *counts;
     size_t wanted;
     double similarity; /* this alike or more is refused */
-    uint64_t near_duplicates, unfinished, unusable, attempts;
+    uint64_t near_duplicates, unfinished, unusable, surplus, attempts;
 } asked;
 
-typedef enum asked_verdict { ASKED_TAKEN, ASKED_REFUSED, ASKED_NO_MEMORY } asked_verdict;
-
-/* Takes a prompt for a trait unless it is too like one that is there. Copies the text. */
-asked_verdict asked_offer(asked *a, size_t trait, temper_span text, const char *source);
+/* Takes a prompt for a trait, copying its text, unless the trait has its count, or the prompt is too like one that is
+ * there: then it is refused. */
+temper_status asked_offer(asked *a, size_t trait, temper_span text, const char *source, temper_error *error);
+/* Puts a text on file as not taken: near_duplicate (`like` is what it is like), unfinished, unusable or surplus. */
+temper_status asked_refuse(asked *a, size_t trait, temper_span text, const char *source, const char *rule,
+                           temper_span like, temper_error *error);
 
 typedef struct shortfall_options {
     const temper_model_service *service;
     temper_model *model;
     const char *method; /* "list" or "chat" */
-    uint64_t attempts;  /* tries a missing prompt */
+    uint64_t attempts;  /* rounds, each with a try for every missing prompt */
     double temperature, top_p;
     uint32_t top_k, max_tokens;
     uint64_t key;

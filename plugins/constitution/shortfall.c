@@ -12,21 +12,18 @@ enum { SHOTS = 5, LONGEST_PROMPT = 600 };
 
 typedef struct round_state {
     asked *a;
-    const shortfall_options *options;
     size_t *traits; /* of each request */
-    temper_status status;
 } round_state;
 
-/* One line of the answer that can be a prompt: no list number, no quotes around it. False: nothing usable. */
-static bool clean(asked *a, const temper_generated *answer, temper_span *out) {
+/* One line of the answer that can be a prompt: no list number, no quotes around it. Returns why it cannot, or NULL. */
+static const char *clean(const temper_generated *answer, temper_span *out) {
     temper_span text = {answer->text, answer->length};
     size_t end, digits;
-    text = temper_span_trim(text);
+    *out = text = temper_span_trim(text);
     for (end = 0; end < text.length && text.data[end] != '\n'; end++) {
     }
     if (end == text.length && answer->finish == TEMPER_FINISH_LENGTH) {
-        a->unfinished++;
-        return false;
+        return "unfinished";
     }
     text.length = end;
     for (digits = 0; digits < text.length && text.data[digits] >= '0' && text.data[digits] <= '9'; digits++) {
@@ -43,24 +40,23 @@ static bool clean(asked *a, const temper_generated *answer, temper_span *out) {
         text.data++;
         text.length -= 2;
     }
-    *out = temper_span_trim(text);
-    if (out->length > LONGEST_PROMPT || temper_text_words(*out) == 0) {
-        a->unusable++;
-        return false;
+    text = temper_span_trim(text);
+    if (text.length > LONGEST_PROMPT || temper_text_words(text) == 0) {
+        return "unusable";
     }
-    return true;
+    *out = text;
+    return NULL;
 }
 
 static temper_status take(void *context, size_t index, const temper_generated *answer, temper_error *error) {
+    static const temper_span none = {"", 0};
     round_state *round = context;
     size_t trait = round->traits[index];
     temper_span text;
+    const char *rule = clean(answer, &text);
     round->a->attempts++;
-    if (round->a->counts[trait] >= round->a->wanted || !clean(round->a, answer, &text)) {
-        return TEMPER_OK;
-    }
-    return asked_offer(round->a, trait, text, "generated") == ASKED_NO_MEMORY ? temper_no_memory(error)
-                                                                              : TEMPER_OK;
+    return rule != NULL ? asked_refuse(round->a, trait, text, "generated", rule, none, error)
+                        : asked_offer(round->a, trait, text, "generated", error);
 }
 
 /* The prompt shown as number `shot` of request `number`: of the trait itself while it has any, else of the others. */
@@ -172,7 +168,7 @@ static temper_status ask_round(asked *a, const shortfall_options *options, uint6
     static const temper_span none = {"", 0};
     size_t count = missing(a), n = 0, t, i;
     temper_generate_request *requests = temper_pool_take(a->pool, count, sizeof *requests);
-    round_state round = {a, options, temper_pool_take(a->pool, count, sizeof(size_t)), TEMPER_OK};
+    round_state round = {a, temper_pool_take(a->pool, count, sizeof(size_t))};
     temper_status status;
     if (requests == NULL || round.traits == NULL) {
         return temper_no_memory(error);

@@ -61,6 +61,9 @@ static void ask_takes_the_files_questions_first(void **state) {
     assert_string_equal(fake_host_string(f.host, "prompts", 1, "prompt"), "How many are we?");
     assert_true(fake_host_number(f.host, "prompts", 1, "trait_index") == 1);
     assert_int_equal(f.model.generated, 0); /* nothing was missing: the model was not asked */
+    assert_true(fake_host_number(f.host, "metrics", 0, "refused_surplus") ==
+                (double)fake_host_count(f.host, "refused"));
+    assert_string_equal(fake_host_string(f.host, "refused", 0, "rule"), "surplus");
     fake_host_free(f.host);
 }
 
@@ -100,6 +103,13 @@ static void ask_generates_only_the_shortfall(void **state) {
     assert_true(fake_host_number(f.host, "metrics", 0, "refused_unusable") >= 1);
     assert_true(fake_host_number(f.host, "metrics", 0, "attempts") == (double)f.model.generated);
     assert_null(strstr(fake_host_output(f.host, "prompts"), "Another?"));
+    /* what was not taken is on file, each with its reason */
+    assert_int_equal(fake_host_count(f.host, "refused") + 10,
+                     f.model.generated + 7); /* the file has 7 questions */
+    assert_string_equal(fake_host_string(f.host, "refused", 0, "rule"), "near_duplicate");
+    assert_string_equal(fake_host_string(f.host, "refused", 0, "source"), "questions");
+    assert_true(fake_host_string(f.host, "refused", 0, "like")[0] != 0);
+    assert_non_null(strstr(fake_host_output(f.host, "refused"), "And then she said that"));
     fake_host_free(f.host);
 }
 
