@@ -1,4 +1,5 @@
-/* program.c: see program.h. TEST_TEMPER and TEST_PLUGIN_FOLDER come from the build. */
+/* program.c: see program.h. TEST_TEMPER and TEST_PLUGIN_FOLDER come from the build; $TEMPER_TEST_PROGRAM names another
+ * `temper`, an installed one say. */
 #include "program.h"
 
 #include <dirent.h>
@@ -108,7 +109,7 @@ static void start(program *p, const char *arguments, const char *input) {
         setenv("TEMPER_PLUGINS", TEST_PLUGIN_FOLDER, 1);
         setenv("TMPDIR", p->folder, 1);
         unsetenv("TEMPER_SHARE");
-        execv(TEST_TEMPER, list);
+        execv(getenv("TEMPER_TEST_PROGRAM") != NULL ? getenv("TEMPER_TEST_PROGRAM") : TEST_TEMPER, list);
         _exit(127);
     }
     close(in[0]);
