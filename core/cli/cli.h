@@ -38,6 +38,9 @@ typedef struct cli_command {
     const char *more; /* the rest of its help */
 } cli_command;
 
+/* How this program was called: commands that people are told to type begin with it. */
+extern const char *cli_program;
+
 extern const cli_command cli_commands[];
 extern const size_t cli_command_count;
 const cli_command *cli_find_command(const char *name);

@@ -75,7 +75,8 @@ static void print_reproduce(const cli_options *options, const tm_run *run, const
     temper_arena *arena = tm_arena_new();
     const temper_json *json = NULL;
     size_t i;
-    fprintf(stdout, "temper reproduce ");
+    print_quoted(stdout, cli_program);
+    fprintf(stdout, " reproduce ");
     print_quoted(stdout, archive);
     if (arena != NULL &&
         tm_json_parse(arena, record->run_json.data, record->run_json.length, &json, NULL) == TEMPER_OK &&

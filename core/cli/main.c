@@ -5,6 +5,8 @@
 
 #include <stdlib.h>
 
+const char *cli_program = "temper";
+
 static int unknown_command(const char *name) {
     const char *names[64], *nearest;
     size_t i, count = 0;
@@ -24,6 +26,9 @@ int main(int count, char **arguments) {
     const cli_command *command;
     cli_options options;
     int code;
+    if (count > 0 && strchr(arguments[0], '/') != NULL) {
+        cli_program = arguments[0]; /* not found through PATH */
+    }
     if (count == 2 && strcmp(arguments[1], "--load-recipe") == 0) {
         return tm_recipe_loader_main();
     }
