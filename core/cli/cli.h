@@ -119,6 +119,7 @@ int cli_help(const cli_options *options);
 int cli_plugin(const cli_options *options);
 int cli_plugin_new(const cli_options *options);
 int cli_plugin_check(const cli_options *options);
+int cli_plugin_definitions(const cli_options *options);
 int cli_chat(const cli_options *options);
 int cli_generate(const cli_options *options);
 int cli_score(const cli_options *options);

@@ -272,9 +272,11 @@ int cli_plugin(const cli_options *options) {
     if (strcmp(word, "check") == 0 && options->arguments.count == 2) {
         return cli_plugin_check(options);
     }
+    if (strcmp(word, "definitions") == 0 && options->arguments.count == 1) {
+        return cli_plugin_definitions(options);
+    }
     if (strcmp(word, "list") != 0 || options->arguments.count != 1) {
-        fprintf(stderr, "temper plugin: there are: temper plugin list, temper plugin new NAME, temper plugin "
-                        "check FILE.so\n");
+        fprintf(stderr, "temper plugin: there are: list, new NAME, check FILE.so, definitions\n");
         return CLI_USAGE;
     }
     status = cli_open(options, &context, &error);

@@ -40,9 +40,10 @@ const cli_command cli_commands[] = {
      "A full model is a Hugging Face folder; an adapter is a PEFT folder (without its base). Nothing is "
      "converted or merged.\n"
      "RUN is as in temper show; FOLDER must not be there yet.\n"},
-    {"plugin", "list | new NAME | check FILE.so",
-     "list the plugins there are; begin one; check that one keeps the contract", "plugins input set json", 1,
-     2, cli_plugin,
+    {"plugin", "list | new NAME | check FILE.so | definitions",
+     "list the plugins there are; begin one; check that one keeps the contract; help an editor",
+     "plugins input set json", 1, 2, cli_plugin,
+     "definitions prints what an editor's Lua language server needs to complete recipes.\n"
      "new NAME makes a folder NAME with a plugin that builds, a test and a recipe.\n"
      "check FILE.so runs each stage many times: twice, on one thread and on eight, with odd batches, bad "
      "input, "

@@ -63,6 +63,13 @@ static void build(const place *p, const char *source, const char *name) {
 static void the_installation_stands(void **state) {
     const place *p = *state;
     sh(p, "cd / && TEMPER_HOME=%s/home %s/bin/temper plugin list | grep -q '^filter '", p->root, p->prefix);
+    sh(p, "cd / && TEMPER_HOME=%s/home %s/bin/temper plan %s/share/temper/recipes/character.lua", p->root,
+       p->prefix, p->prefix);
+    sh(p,
+       "cd / && TEMPER_HOME=%s/home %s/bin/temper plugin definitions > %s/temper.d.lua && grep -q "
+       "'fun(given: temper.filter.pairs.given)' %s/temper.d.lua && grep -q '^---@field length_ratio? number "
+       "' %s/temper.d.lua",
+       p->root, p->prefix, p->root, p->root, p->root);
     sh(p, "test -f %s/include/temper/plugin.h && test -f %s/lib/libtemper-math.a", p->prefix, p->prefix);
     sh(p, "! find %s | grep -E 'rogue|parrot|broken'", p->prefix);
 }
