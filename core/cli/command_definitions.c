@@ -160,8 +160,13 @@ static void print_stage(const char *plugin, const temper_json *stage) {
         const temper_json *port = tm_json_element(inputs, i);
         bool optional = false;
         (void)tm_json_boolean(tm_json_member(port, "optional"), &optional);
-        printf("---@field %s%s temper.%s|string ", text_of(port, "name"), optional ? "?" : "",
-               text_of(port, "kind"));
+        const char *kind = text_of(port, "kind"), *others = "";
+        if (strcmp(kind, "records") == 0) {
+            others = "|temper.character|string"; /* a text alone is a path */
+        } else if (strcmp(kind, "text") == 0 || strcmp(kind, "character") == 0) {
+            others = "|string";
+        }
+        printf("---@field %s%s temper.%s%s ", text_of(port, "name"), optional ? "?" : "", kind, others);
         print_doc(text_of(port, "doc"));
         putchar('\n');
     }
