@@ -32,7 +32,7 @@ int program_wait(program *p);
 bool program_await(program *p, const char *text, double seconds);
 /* The value after `label` in the last output ("run", "archive"): malloc'ed word. */
 char *program_word(const program *p, const char *label);
-/* Ids of processes named temper-worker whose parent is p->pid. */
+/* A running temper-worker of this program: its process, or 0 when the program ended or none came in 10 s. */
 pid_t program_worker(const program *p);
 
 #define assert_has(text, part)                                                                               \

@@ -61,6 +61,7 @@ static void test_kill_scheduler(void **state) {
     program_start(p, "run slow.lua");
     assert_true(program_await(p, "count-2    started", 20) || strstr(p->out, "count-2") != NULL);
     worker = program_worker(p);
+    assert_true(worker > 0);
     usleep(200000);
     assert_int_equal(kill(p->pid, SIGKILL), 0);
     assert_int_equal(program_wait(p), 128 + SIGKILL);
@@ -71,10 +72,13 @@ static void test_kill_scheduler(void **state) {
 static void test_kill_worker(void **state) {
     program *p = *state;
     char *id = undisturbed_id(p);
+    pid_t worker;
     program_start(p, "run slow.lua");
     assert_true(program_await(p, "count-2", 20));
     usleep(200000);
-    assert_int_equal(kill(program_worker(p), SIGKILL), 0);
+    worker = program_worker(p);
+    assert_true(worker > 0);
+    assert_int_equal(kill(worker, SIGKILL), 0);
     assert_int_equal(program_wait(p), 1);
     assert_has(p->err, "stage count-2");
     assert_has(p->err, "patient.count");
@@ -105,6 +109,7 @@ static void test_interrupt_twice(void **state) {
     program_start(p, "run stubborn.lua");
     assert_true(program_await(p, "started", 20));
     worker = program_worker(p);
+    assert_true(worker > 0);
     began = now();
     assert_int_equal(kill(p->pid, SIGINT), 0);
     usleep(300000);
