@@ -131,13 +131,38 @@ static const char *given_path(const tm_check_request *request, const char *name)
     return NULL;
 }
 
+/* People keep records as one JSON list, too; a run takes such a file into the store as lines (a text alone is a trait). */
+static temper_status list_to_lines(temper_arena *arena, tm_buffer *bytes, temper_error *error) {
+    const temper_json *list = NULL;
+    size_t start = bytes->length > 0 ? strspn(bytes->data, " \t\r\n") : 0;
+    if (start >= bytes->length || bytes->data[start] != '[') {
+        return TEMPER_OK;
+    }
+    temper_status status = tm_json_parse(arena, bytes->data, bytes->length, &list, error);
+    tm_buffer_clear(bytes);
+    for (size_t i = 0; i < tm_json_length(list) && !status; i++) {
+        const temper_json *item = tm_json_element(list, i);
+        temper_json *record = tm_json_kind(item) == TEMPER_JSON_STRING ? tm_json_object(arena) : NULL;
+        if (record != NULL && !tm_json_set(arena, record, "trait", item)) {
+            return temper_fail(error, TEMPER_NO_MEMORY, "no memory to check a plugin");
+        }
+        status = tm_json_write(record != NULL ? record : item, bytes, error);
+        tm_buffer_byte(bytes, '\n');
+    }
+    return status;
+}
+
 static temper_status take_given(checker *c, const temper_json *port, const char *path, tm_digest *digest,
                                 temper_error *error) {
     if (strcmp(text_of(port, "kind"), "model") == 0) {
         return tm_store_put_folder(c->request->store, path, digest, error);
     }
     tm_buffer bytes = TM_BUFFER_INIT;
+    const char *kind = text_of(port, "kind");
     temper_status status = tm_file_read(path, LARGEST_INPUT, &bytes, error);
+    if (!status && (strcmp(kind, "records") == 0 || strcmp(kind, "character") == 0)) {
+        status = list_to_lines(c->arena, &bytes, error);
+    }
     if (!status) {
         status = tm_store_put(c->request->store, bytes.data, bytes.length, digest, error);
     }
@@ -323,8 +348,9 @@ static temper_status survives(checker *c, check_trial trial, const char *what, t
     } else if (end.died != NULL) {
         say(c, TM_CHECK_BAD, "%s does not survive %s: it %s", c->stage_name, what, end.died);
     } else {
-        say(c, TM_CHECK_GOOD, "%s survives %s%s%.200s", c->stage_name, what, end.status ? ": " : "",
-            end.status && !trial.cancel ? end.error.message : "");
+        const bool said = end.status != TEMPER_OK && !trial.cancel;
+        say(c, TM_CHECK_GOOD, "%s survives %s%s%.200s", c->stage_name, what, said ? ": " : "",
+            said ? end.error.message : "");
     }
     return TEMPER_OK;
 }
