@@ -20,12 +20,14 @@ typedef struct cli_list {
 typedef struct cli_options {
     bool help, json, raw, greedy, kernels, keep_going;
     const char *profile, *out, *name, *prompt, *data, *adapter, *system;
-    int64_t seed, threads, rows, max_tokens, max_length, top_k;
-    double temperature, top_p;
+    int64_t seed, threads, rows, max_tokens, max_length, top_k, samples;
+    double temperature, top_p, min_p, repetition_penalty, presence_penalty, frequency_penalty;
     uint64_t memory;
-    cli_list settings, plugins, leave_out, with, inputs;
+    cli_list settings, plugins, leave_out, with, inputs, biases, stops;
     cli_list arguments; /* what is no option, the command left out */
     bool given_seed, given_max_tokens, given_max_length, given_top_k, given_temperature, given_top_p;
+    bool given_min_p, given_repetition_penalty, given_presence_penalty, given_frequency_penalty,
+        given_samples;
 } cli_options;
 
 typedef struct cli_command {

@@ -30,9 +30,12 @@ const cli_command cli_commands[] = {
      "MODEL, and by the model that RUN made. Reads one question a line; an empty line is skipped, /reset "
      "forgets, /quit ends.\n"},
     {"generate", "MODEL", "continue a prompt and print the continuation alone",
-     "prompt raw greedy max-tokens temperature top-k top-p seed profile threads memory plugins json", 1, 1,
-     cli_generate,
-     "The prompt is a user's message in the model's chat template; with --raw it is the text itself.\n"},
+     "prompt raw greedy max-tokens samples temperature top-k top-p min-p repetition-penalty presence-penalty "
+     "frequency-penalty bias stop seed profile threads memory plugins json",
+     1, 1, cli_generate,
+     "The prompt is a user's message in the model's chat template; with --raw it is the text itself.\n"
+     "Penalties and biases change logits before a token is chosen; --greedy then takes the likeliest that is "
+     "left.\n"},
     {"score", "MODEL", "score records: trained tokens, negative log-likelihood, perplexity",
      "data max-length profile threads memory plugins json", 1, 1, cli_score,
      "Records have messages, or prompt and completion, or text.\n"},

@@ -146,23 +146,59 @@ static int run_and_print(const cli_options *options, temper_arena *arena, const 
 
 static int print_continuation(const cli_options *options, const tm_buffer *answer, const tm_buffer *numbers) {
     temper_arena *arena = tm_arena_new();
-    const temper_json *record = NULL;
-    const char *text;
-    size_t length = 0;
     temper_error error = TEMPER_ERROR_INIT;
     (void)numbers;
-    temper_status status = arena == NULL
-                               ? temper_fail(&error, TEMPER_NO_MEMORY, "out of memory")
-                               : tm_json_parse(arena, answer->data, answer->length, &record, &error);
+    temper_status status = arena == NULL ? temper_fail(&error, TEMPER_NO_MEMORY, "out of memory") : TEMPER_OK;
     if (status == TEMPER_OK && options->json) {
         fwrite(answer->data, 1, answer->length, stdout);
-    } else if (status == TEMPER_OK) {
-        text = tm_json_string(tm_json_member(record, "response"), &length);
-        fwrite(text != NULL ? text : "", 1, length, stdout);
-        fputc('\n', stdout);
+    }
+    for (size_t at = 0; status == TEMPER_OK && !options->json && at < answer->length;) {
+        const char *line = answer->data + at, *end = memchr(line, '\n', answer->length - at);
+        size_t size = end != NULL ? (size_t)(end - line) : answer->length - at, length = 0;
+        const temper_json *record = NULL;
+        status = tm_json_parse(arena, line, size, &record, &error);
+        if (status == TEMPER_OK) {
+            const char *text = tm_json_string(tm_json_member(record, "response"), &length);
+            fwrite(text != NULL ? text : "", 1, length, stdout);
+            fputc('\n', stdout);
+        }
+        at += size + 1;
     }
     tm_arena_free(arena);
     return cli_report(options, status, &error);
+}
+
+static bool set_texts(temper_arena *arena, temper_json *parameters, const char *name, const cli_list *list) {
+    temper_json *array = list->count > 0 ? tm_json_array(arena) : NULL;
+    bool made = list->count == 0 || array != NULL;
+    for (size_t i = 0; made && i < list->count; i++) {
+        temper_json *text = tm_json_api.new_string(arena, list->items[i], strlen(list->items[i]));
+        made = text != NULL && tm_json_append(arena, array, text);
+    }
+    return made && (list->count == 0 || tm_json_set(arena, parameters, name, array));
+}
+
+/* What only eval.complete knows beside the parameters of every sampling stage. */
+static bool set_penalties(const cli_options *options, temper_arena *arena, temper_json *parameters) {
+    const struct {
+        const char *name;
+        bool given;
+        double value;
+    } numbers[] = {
+        {"min_p", options->given_min_p, options->min_p},
+        {"repetition_penalty", options->given_repetition_penalty, options->repetition_penalty},
+        {"presence_penalty", options->given_presence_penalty, options->presence_penalty},
+        {"frequency_penalty", options->given_frequency_penalty, options->frequency_penalty},
+    };
+    bool made = true;
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
+        made = made && (!numbers[i].given ||
+                        tm_json_set_number(arena, parameters, numbers[i].name, numbers[i].value));
+    }
+    made = made &&
+           (!options->given_samples || tm_json_set_integer(arena, parameters, "samples", options->samples));
+    return made && set_texts(arena, parameters, "bias", &options->biases) &&
+           set_texts(arena, parameters, "stop", &options->stops);
 }
 
 int cli_generate(const cli_options *options) {
@@ -176,9 +212,10 @@ int cli_generate(const cli_options *options) {
         tm_arena_free(arena);
         return CLI_USAGE;
     }
-    if (options->greedy && (options->given_temperature || options->given_top_k || options->given_top_p)) {
-        fprintf(stderr,
-                "temper generate: --greedy leaves nothing for --temperature, --top-k or --top-p to choose\n");
+    if (options->greedy && (options->given_temperature || options->given_top_k || options->given_top_p ||
+                            options->given_min_p)) {
+        fprintf(stderr, "temper generate: --greedy leaves nothing for --temperature, --top-k, --top-p or "
+                        "--min-p to choose\n");
         tm_arena_free(arena);
         return CLI_USAGE;
     }
@@ -199,6 +236,7 @@ int cli_generate(const cli_options *options) {
     if (options->given_max_tokens) {
         made = made && tm_json_set_integer(arena, parameters, "max_tokens", options->max_tokens);
     }
+    made = made && set_penalties(options, arena, parameters);
     if (!made) {
         fprintf(stderr, "temper generate: the prompt is not UTF-8, or memory is short\n");
         tm_arena_free(arena);

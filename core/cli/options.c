@@ -47,6 +47,18 @@ static const option_row table[] = {
      1e6},
     {"top-p", "P", "sample among the likeliest tokens that sum to P", NUMBER, AT(top_p), AT(given_top_p), 0,
      1},
+    {"min-p", "P", "leave out tokens less likely than P times the likeliest", NUMBER, AT(min_p),
+     AT(given_min_p), 0, 1},
+    {"repetition-penalty", "R", "divide the logits of tokens that were there by R; 1: off", NUMBER,
+     AT(repetition_penalty), AT(given_repetition_penalty), 0, 1000},
+    {"presence-penalty", "X", "take X off the logits of tokens in the answer", NUMBER, AT(presence_penalty),
+     AT(given_presence_penalty), -1000, 1000},
+    {"frequency-penalty", "X", "the same, as often as each is there", NUMBER, AT(frequency_penalty),
+     AT(given_frequency_penalty), -1000, 1000},
+    {"bias", "TEXT=X", "add X to the logit of the token that is exactly TEXT (again for more)", LIST,
+     AT(biases), 0, 0, 0},
+    {"stop", "TEXT", "end the answer before this text (again for more)", LIST, AT(stops), 0, 0, 0},
+    {"samples", "N", "how many continuations (default 1)", INTEGER, AT(samples), AT(given_samples), 1, 1e5},
     {"data", "FILE", "records to score, JSON lines", TEXT, AT(data), 0, 0, 0},
     {"max-length", "N", "cut sequences to N tokens", INTEGER, AT(max_length), AT(given_max_length), 1, 1e9},
     {"adapter", "RUN", "answer beside the model that RUN made", TEXT, AT(adapter), 0, 0, 0},
@@ -243,6 +255,8 @@ void cli_options_free(cli_options *options) {
     free(options->plugins.items);
     free(options->leave_out.items);
     free(options->with.items);
+    free(options->biases.items);
+    free(options->stops.items);
     free(options->inputs.items);
     free(options->arguments.items);
 }

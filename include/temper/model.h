@@ -32,6 +32,15 @@ typedef struct temper_model_info {
     int32_t knows_system;     /* does the template mention a system role? If not, put instructions before the first user message */
 } temper_model_info;
 
+/* Added to the logit of one token: the one whose bytes are exactly `text`, or, when that is NULL, the one with this id. */
+typedef struct temper_logit_bias {
+    uint32_t size;
+    const char *text;
+    size_t length;
+    uint32_t id;
+    double bias;
+} temper_logit_bias;
+
 /* What to generate from: messages rendered with the chat template and its generation prompt, or, when `text` is not
  * NULL, that text alone (raw; BOS as the tokenizer says). */
 typedef struct temper_generate_request {
@@ -46,6 +55,15 @@ typedef struct temper_generate_request {
     double top_p;       /* 1: off */
     uint64_t key;       /* Philox key and stream: draw i is temper_random_unit(key, stream, i) */
     uint64_t stream;
+    /* Since 0.1.1. A request that ends before these (see `size`) has them all 0, which is: off. */
+    double min_p;              /* leave out tokens less likely than this part of the likeliest, after temperature */
+    double repetition_penalty; /* 1 (or 0): off. For tokens in the prompt or the answer: a logit above 0 divided, else times */
+    double presence_penalty;   /* taken off the logit of each token in the answer ... */
+    double frequency_penalty;  /* ... and this as often as it is there */
+    const temper_logit_bias *const *bias;
+    size_t bias_count;
+    const char *const *stop; /* texts, 0-terminated, that end the answer: it is cut before the first there is */
+    size_t stop_count;
 } temper_generate_request;
 
 typedef enum temper_finish { TEMPER_FINISH_STOP = 1, TEMPER_FINISH_LENGTH = 2 } temper_finish;
@@ -54,8 +72,8 @@ typedef struct temper_generated {
     uint32_t size;
     const char *text; /* 0-terminated; valid UTF-8 (a character cut by the limit is dropped) */
     size_t length;
-    uint32_t prompt_tokens, tokens; /* tokens: generated, the end token not counted */
-    double logprob;                 /* natural log, of the tokens and the end token */
+    uint32_t prompt_tokens, tokens; /* tokens: generated, the end token not counted, a stop text's counted */
+    double logprob; /* natural log, of the tokens and the end token: the model's own, before penalties */
     temper_finish finish;
 } temper_generated;
 

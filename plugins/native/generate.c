@@ -22,16 +22,57 @@ static temper_status encode_request(const temper_model *model, const temper_gene
     return status;
 }
 
-static lm_request request_of(const temper_model *model, const temper_generate_request *request,
-                             const lm_dialogue *prompt) {
-    return (lm_request){.prompt = prompt->ids,
-                        .prompt_count = prompt->count,
+/* A request with all of today's fields: those that an older caller's does not have are 0. */
+static temper_generate_request whole_request(const temper_generate_request *request) {
+    temper_generate_request whole = {0};
+    memcpy(&whole, request, request->size < sizeof whole ? request->size : sizeof whole);
+    return whole;
+}
+
+/* All that a request in work owns. */
+typedef struct working {
+    temper_generate_request request;
+    lm_dialogue prompt;
+    lm_bias *bias;
+    native_stopping stopping;
+} working;
+
+static void close_working(working *self) {
+    lm_dialogue_free(&self->prompt);
+    free(self->bias);
+    free(self->stopping.bytes.items);
+}
+
+static temper_status open_working(const temper_model *model, const temper_generate_request *request,
+                                  working *self, lm_request *out, temper_error *error) {
+    self->request = whole_request(request);
+    request = &self->request;
+    temper_status status = native_check_stop(request, error);
+    if (!status) {
+        status = native_bias(model, request, &self->bias, error);
+    }
+    if (!status) {
+        status = encode_request(model, request, &self->prompt, error);
+    }
+    self->stopping = (native_stopping){.tokenizer = model->tokenizer,
+                                       .stop = request->stop,
+                                       .count = request->stop_count,
+                                       .lead = model->lead,
+                                       .lead_length = request->text == NULL ? model->lead_length : 0};
+    *out = (lm_request){.prompt = self->prompt.ids,
+                        .prompt_count = self->prompt.count,
                         .max_tokens = request->max_tokens,
-                        .sampling = {request->temperature, request->top_k, request->top_p},
+                        .sampling = {request->temperature, request->top_k, request->top_p, request->min_p},
                         .key = request->key,
                         .stream = request->stream,
                         .stop = model->stop,
-                        .stop_count = model->stop_count};
+                        .stop_count = model->stop_count,
+                        .penalties = {.repetition = request->repetition_penalty,
+                                      .presence = request->presence_penalty,
+                                      .frequency = request->frequency_penalty,
+                                      .bias = self->bias,
+                                      .bias_count = request->bias_count}};
+    return status;
 }
 
 /* The bytes of an answer to messages begin after what the template itself writes there. */
@@ -52,15 +93,15 @@ static temper_status text_of(const temper_model *model, const temper_generate_re
         return status;
     }
     size_t lead = lead_of(model, request, bytes, count);
-    *text = native_valid_text(bytes + lead, count - lead, length);
+    size_t end = native_find_stop(bytes + lead, count - lead, request->stop, request->stop_count);
+    *text = native_valid_text(bytes + lead, end, length);
     free(bytes);
     return *text == NULL ? temper_fail(error, TEMPER_NO_MEMORY, "no memory for an answer of %zu bytes", count)
                          : TEMPER_OK;
 }
 
 /* The structs and the pointers to them in one block. */
-static temper_status give(temper_model *model, const temper_generate_request *const *requests, size_t count,
-                          const lm_dialogue *prompts, const lm_answer *answers,
+static temper_status give(temper_model *model, const working *work, size_t count, const lm_answer *answers,
                           const temper_generated *const **out, temper_error *error) {
     temper_generated *results = calloc(count + 1, sizeof *results + sizeof results);
     const temper_generated **pointers = (const temper_generated **)(void *)(results + count);
@@ -75,12 +116,12 @@ static temper_status give(temper_model *model, const temper_generate_request *co
     }
     for (size_t i = 0; !status && i < count; i++) {
         size_t length = 0;
-        status = text_of(model, requests[i], &answers[i], &texts[i], &length, error);
+        status = text_of(model, &work[i].request, &answers[i], &texts[i], &length, error);
         model->text_count = i + 1;
         results[i] = (temper_generated){.size = sizeof *results,
                                         .text = texts[i],
                                         .length = length,
-                                        .prompt_tokens = (uint32_t)prompts[i].count,
+                                        .prompt_tokens = (uint32_t)work[i].prompt.count,
                                         .tokens = (uint32_t)answers[i].count,
                                         .logprob = answers[i].logprob,
                                         .finish = answers[i].finish == LM_FINISH_STOP ? TEMPER_FINISH_STOP
@@ -98,37 +139,43 @@ static temper_status give(temper_model *model, const temper_generate_request *co
 temper_status native_generate(temper_model *model, const temper_generate_request *const *requests,
                               size_t count, const char *unit, const temper_generated *const **out,
                               temper_error *error) {
-    lm_dialogue *prompts = calloc(count + 1, sizeof *prompts);
+    working *work = calloc(count + 1, sizeof *work);
     lm_request *list = calloc(count + 1, sizeof *list);
     lm_answer *answers = calloc(count + 1, sizeof *answers);
     native_reporter reporter = {model->host, unit, count};
-    temper_status status = prompts == NULL || list == NULL || answers == NULL
+    temper_status status = work == NULL || list == NULL || answers == NULL
                                ? temper_fail(error, TEMPER_NO_MEMORY, "no memory for %zu requests", count)
                                : TEMPER_OK;
     for (size_t i = 0; !status && i < count; i++) {
-        status = encode_request(model, requests[i], &prompts[i], error);
+        status = open_working(model, requests[i], &work[i], &list[i], error);
         if (status) {
             status = temper_fail_in(error, status, "request %zu", i + 1);
-        } else {
-            list[i] = request_of(model, requests[i], &prompts[i]);
+        } else if (work[i].request.stop_count > 0) {
+            list[i].ended = native_stopped;
+            list[i].ended_context = &work[i].stopping;
         }
     }
     if (!status) {
         status = lm_generate(&model->context, model->model, list, count, 0, native_report, &reporter, answers,
                              error);
     }
+    for (size_t i = 0; !status && i < count; i++) {
+        if (work[i].stopping.failed) {
+            status = temper_fail(error, TEMPER_NO_MEMORY, "no memory for an answer's text");
+        }
+    }
     if (!status) {
-        status = give(model, requests, count, prompts, answers, out, error);
+        status = give(model, work, count, answers, out, error);
     }
     for (size_t i = 0; i < count; i++) {
-        if (prompts != NULL) {
-            lm_dialogue_free(&prompts[i]);
+        if (work != NULL) {
+            close_working(&work[i]);
         }
         if (answers != NULL) {
             free(answers[i].ids);
         }
     }
-    free(prompts);
+    free(work);
     free(list);
     free(answers);
     return status;
@@ -141,83 +188,93 @@ typedef struct pieces {
     void *context;
     const char *lead; /* still to be left out, while the answer follows it */
     size_t lead_length;
-    char *bytes; /* not given out yet */
-    size_t count, room;
-    bool failed;
+    const char *const *stop;
+    size_t stop_count;
+    native_bytes bytes; /* not given out yet */
+    bool failed, ended; /* ended: nothing more is to be given out */
 } pieces;
-
-static bool keep(pieces *self, const char *bytes, size_t count) {
-    if (self->room - self->count < count + 1) {
-        size_t room = self->count + count + 64;
-        char *larger = realloc(self->bytes, room);
-        if (larger == NULL) {
-            return false;
-        }
-        self->bytes = larger;
-        self->room = room;
-    }
-    memcpy(self->bytes + self->count, bytes, count);
-    self->count += count;
-    return true;
-}
 
 /* Gives out the first `count` bytes as valid text. */
 static int give_piece(pieces *self, size_t count) {
     size_t length = 0;
-    char *text = native_valid_text(self->bytes, count, &length);
+    char *text = native_valid_text(self->bytes.items, count, &length);
     if (text == NULL) {
-        self->failed = true;
+        self->failed = self->ended = true;
         return 1;
     }
     int stop = length == 0 ? 0 : self->piece(self->context, text, length);
     free(text);
-    memmove(self->bytes, self->bytes + count, self->count - count);
-    self->count -= count;
+    memmove(self->bytes.items, self->bytes.items + count, self->bytes.count - count);
+    self->bytes.count -= count;
+    self->ended = self->ended || stop != 0;
     return stop;
+}
+
+/* Leaves the lead out; false while it is open whether this is one. */
+static bool past_lead(pieces *self) {
+    if (self->lead_length == 0) {
+        return true;
+    }
+    size_t known = self->bytes.count < self->lead_length ? self->bytes.count : self->lead_length;
+    if (memcmp(self->bytes.items, self->lead, known) == 0) {
+        if (known < self->lead_length) {
+            return false;
+        }
+        memmove(self->bytes.items, self->bytes.items + known, self->bytes.count - known);
+        self->bytes.count -= known;
+    }
+    self->lead_length = 0;
+    return true;
 }
 
 static int on_token(void *context, int32_t id) {
     pieces *self = context;
     size_t length = 0;
     if (self->model->host->cancelled(self->model->host)) {
+        self->ended = true;
         return 1;
     }
     const char *bytes = lm_tokenizer_bytes(self->model->tokenizer, id, &length);
     if (bytes == NULL || lm_tokenizer_is_special(self->model->tokenizer, id)) {
         return 0;
     }
-    if (!keep(self, bytes, length)) {
-        self->failed = true;
+    if (!native_bytes_add(&self->bytes, bytes, length)) {
+        self->failed = self->ended = true;
         return 1;
     }
-    if (self->lead_length > 0) {
-        size_t known = self->count < self->lead_length ? self->count : self->lead_length;
-        if (memcmp(self->bytes, self->lead, known) == 0) {
-            if (known < self->lead_length) {
-                return 0;
-            }
-            memmove(self->bytes, self->bytes + known, self->count - known);
-            self->count -= known;
-        }
-        self->lead_length = 0;
+    if (!past_lead(self)) {
+        return 0;
     }
-    return give_piece(self, native_whole_characters(self->bytes, self->count));
+    const char *waiting = self->bytes.items;
+    size_t count = self->bytes.count, end = native_find_stop(waiting, count, self->stop, self->stop_count);
+    if (end < count) {
+        give_piece(self, end);
+        self->ended = true;
+        return 1;
+    }
+    count -= native_may_stop(waiting, count, self->stop, self->stop_count);
+    return give_piece(self, native_whole_characters(waiting, count));
 }
 
 temper_status native_stream(temper_model *model, const temper_generate_request *request,
                             int (*piece)(void *context, const char *text, size_t length), void *context,
                             temper_error *error) {
-    lm_dialogue prompt = {0};
+    working work = {0};
+    lm_request one;
     lm_answer answer = {0};
-    pieces state = {.model = model, .piece = piece, .context = context};
-    if (request->text == NULL) {
-        state.lead = model->lead;
-        state.lead_length = model->lead_length;
-    }
-    temper_status status = encode_request(model, request, &prompt, error);
+    temper_status status = open_working(model, request, &work, &one, error);
+    pieces state = {.model = model,
+                    .piece = piece,
+                    .context = context,
+                    .lead = work.stopping.lead,
+                    .lead_length = work.stopping.lead_length,
+                    .stop = work.request.stop,
+                    .stop_count = work.request.stop_count};
     if (!status) {
-        lm_request one = request_of(model, request, &prompt);
         status = lm_generate_stream(&model->context, model->model, &one, on_token, &state, &answer, error);
+    }
+    if (!status && !state.ended && state.bytes.count > 0) { /* what might have become a stop text */
+        give_piece(&state, native_whole_characters(state.bytes.items, state.bytes.count));
     }
     if (!status && state.failed) {
         status = temper_fail(error, TEMPER_NO_MEMORY, "no memory for an answer's text");
@@ -225,8 +282,8 @@ temper_status native_stream(temper_model *model, const temper_generate_request *
     if (!status && model->host->cancelled(model->host)) {
         status = temper_fail(error, TEMPER_CANCELLED, "cancelled");
     }
-    free(state.bytes);
+    free(state.bytes.items);
     free(answer.ids);
-    lm_dialogue_free(&prompt);
+    close_working(&work);
     return status;
 }

@@ -61,6 +61,32 @@ int native_report(void *context, size_t finished, size_t tokens); /* an lm_progr
 /* selftest.c */
 extern const temper_stage native_selftest_stage;
 
+/* stop.c */
+typedef struct native_bytes {
+    char *items; /* malloc'ed */
+    size_t count, room;
+} native_bytes;
+bool native_bytes_add(native_bytes *self, const char *bytes, size_t count); /* false: no memory */
+/* Where the first of the stop texts begins; `count` when there is none. */
+size_t native_find_stop(const char *bytes, size_t count, const char *const *stop, size_t stops);
+/* How many bytes at the end may be the beginning of a stop text. */
+size_t native_may_stop(const char *bytes, size_t count, const char *const *stop, size_t stops);
+/* Of one answer at work; native_stopped is its lm_ended. */
+typedef struct native_stopping {
+    const lm_tokenizer *tokenizer;
+    const char *const *stop;
+    size_t count;
+    const char *lead; /* what may stand before the answer */
+    size_t lead_length;
+    native_bytes bytes;
+    size_t seen; /* tokens */
+    bool failed; /* no memory */
+} native_stopping;
+bool native_stopped(void *context, const int32_t *ids, size_t count);
+temper_status native_check_stop(const temper_generate_request *request, temper_error *error);
+temper_status native_bias(const temper_model *model, const temper_generate_request *request, lm_bias **out,
+                          temper_error *error);
+
 /* text.c */
 /* Bytes as valid UTF-8, malloc'ed and 0-terminated: an unfinished character at the end is dropped, any other broken
  * byte becomes U+FFFD. */

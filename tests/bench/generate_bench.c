@@ -36,7 +36,7 @@ static void generate(const lm_context *context, const lm_model *model, const cha
         requests[i] = (lm_request){.prompt = ids,
                                    .prompt_count = prompt,
                                    .max_tokens = tokens,
-                                   .sampling = {temperature, 0, 1},
+                                   .sampling = {temperature, 0, 1, 0},
                                    .stream = i};
     }
     for (int turn = 0; turn < 3; turn++) {

@@ -73,7 +73,7 @@ static char *continuation(const opened *self, const char *prompt, size_t tokens,
     lm_request request = {.prompt = encoded.ids,
                           .prompt_count = encoded.count,
                           .max_tokens = tokens,
-                          .sampling = {0, 0, 1},
+                          .sampling = {0, 0, 1, 0},
                           .stop = stop,
                           .stop_count = 1};
     must(lm_generate(&self->context, self->model, &request, 1, 0, NULL, NULL, &answer, &cause));

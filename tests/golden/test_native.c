@@ -190,6 +190,68 @@ static void tinytalk_through_the_service(void **state) {
     free_host(host);
 }
 
+/* Stop texts end answers wherever tokens end, biases and penalties change them, and an older caller's shorter request has
+ * none of it. */
+static void stop_texts_and_biases(void **state) {
+    static const char *const stops[] = {"zzz", "t's w", "wrong"}, *const never[] = {"wrong?!"},
+                             *const first[] = {"What"}, *const nothing[] = {""};
+    static const struct {
+        const char *const *stop;
+        size_t count;
+        const char *text;
+    } cases[] = {{stops, 3, "Wha"},
+                 {stops + 2, 1, "What's "},
+                 {never, 1, "What's wrong?"},
+                 {first, 1, ""},
+                 {stops, 1, "What's wrong?"}};
+    test_host *host = new_host("bf16/1");
+    lm_folder *folder;
+    temper_model *model = open_asset(host, "models/tinytalk-3m-chat", &folder);
+    const temper_message *prompt[] = {&sad};
+    temper_generate_request chat = {
+        .size = sizeof chat, .messages = prompt, .message_count = 1, .max_tokens = 40, .top_p = 1};
+    const temper_generate_request *requests[] = {&chat, &chat, &chat};
+    const temper_generated *const *generated;
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char streamed[256] = "";
+        chat.stop = cases[i].stop, chat.stop_count = cases[i].count;
+        must(service->generate(model, requests, 3, NULL, &generated, &cause));
+        assert_string_equal(generated[0]->text, cases[i].text);
+        assert_string_equal(generated[2]->text, cases[i].text);
+        assert_int_equal(generated[0]->finish, TEMPER_FINISH_STOP);
+        must(service->stream(model, &chat, collect, streamed, &cause));
+        assert_string_equal(streamed, cases[i].text);
+    }
+    chat.stop = nothing;
+    assert_int_equal(service->generate(model, requests, 1, NULL, &generated, &cause), TEMPER_INVALID);
+    assert_non_null(strstr(cause.message, "stop text 1 is empty"));
+    chat.stop = stops, chat.stop_count = 3;
+    chat.size = offsetof(temper_generate_request, min_p);
+    must(service->generate(model, requests, 1, NULL, &generated, &cause));
+    assert_string_equal(generated[0]->text, "What's wrong?");
+
+    chat.size = sizeof chat, chat.stop_count = 0;
+    temper_logit_bias mark = {.size = sizeof mark, .text = "?", .length = 1, .bias = -100};
+    const temper_logit_bias *biases[] = {&mark};
+    chat.bias = biases, chat.bias_count = 1;
+    must(service->generate(model, requests, 1, NULL, &generated, &cause));
+    assert_null(strchr(generated[0]->text, '?'));
+    mark.bias = 100;
+    chat.max_tokens = 5;
+    must(service->generate(model, requests, 1, NULL, &generated, &cause));
+    assert_string_equal(generated[0]->text, "?????");
+    chat.presence_penalty = 1000;
+    must(service->generate(model, requests, 1, NULL, &generated, &cause));
+    assert_true(generated[0]->text[0] == '?' && generated[0]->text[1] != '?');
+    mark.text = "a text of many tokens", mark.length = strlen(mark.text);
+    assert_int_equal(service->generate(model, requests, 1, NULL, &generated, &cause), TEMPER_INVALID);
+    assert_non_null(strstr(cause.message, "no token of this model is exactly \"a text of many tokens\""));
+    service->close(model);
+    lm_folder_close(folder);
+    free_host(host);
+}
+
 /* generation_config.json may name several ids: each of them ends an answer. */
 static void every_end_token_ends(void **state) {
     test_host *host = new_host("f32/1");
@@ -270,6 +332,7 @@ int main(void) {
     }
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(tinytalk_through_the_service),
+        cmocka_unit_test(stop_texts_and_biases),
         cmocka_unit_test(every_end_token_ends),
         cmocka_unit_test(refusals_say_what_is_wrong),
     };

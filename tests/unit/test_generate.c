@@ -28,7 +28,8 @@ static const int32_t stops[] = {3, 40};
 
 /* Short and long prompts, all kinds of settings. */
 static void make_requests(void) {
-    static const lm_sampling settings[] = {{0, 0, 1}, {1, 0, 1}, {0.7, 10, 1}, {1.3, 0, 0.8}, {0.9, 20, 0.5}};
+    static const lm_sampling settings[] = {
+        {0, 0, 1, 0}, {1, 0, 1, 0}, {0.7, 10, 1, 0.1}, {1.3, 0, 0.8, 0}, {0.9, 20, 0.5, 0}};
     for (size_t i = 0; i < REQUESTS; i++) {
         size_t count = 1 + i * 7 % (CONTEXT - 1);
         tiny_ids(prompts[i], count, 77, (uint32_t)i);
@@ -192,7 +193,7 @@ static void limits_cancelling_and_refusals(void **state) {
     assert_null(answers[0].ids);
 
     lm_request request = {
-        .prompt = prompts[0], .prompt_count = CONTEXT, .max_tokens = 5, .sampling = {0, 0, 1}};
+        .prompt = prompts[0], .prompt_count = CONTEXT, .max_tokens = 5, .sampling = {0, 0, 1, 0}};
     assert_int_equal(lm_generate(&context, model, &request, 1, 0, NULL, NULL, answers, &refusal),
                      TEMPER_INVALID);
     assert_non_null(strstr(refusal.message, "prompt 1 has 60 tokens; the model's context holds 60"));

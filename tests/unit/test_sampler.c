@@ -36,32 +36,87 @@ static void greedy_takes_the_lowest_of_equals(void **state) {
     lm_sampler sampler = sampler_for(5);
     double logprob;
     (void)state;
-    assert_int_equal(lm_sampler_pick(&sampler, five, &(lm_sampling){0, 0, 1}, 0.99, &logprob), 1);
+    assert_int_equal(lm_sampler_pick(&sampler, five, &(lm_sampling){0, 0, 1, 0}, 0.99, &logprob), 1);
     assert_true(fabs(logprob - log(0.5)) < 1e-6);
     assert_int_equal(
-        lm_sampler_pick(&sampler, (const lm_real[]){3, 5, 5, 5, 1}, &(lm_sampling){0, 0, 1}, 0, &logprob), 1);
+        lm_sampler_pick(&sampler, (const lm_real[]){3, 5, 5, 5, 1}, &(lm_sampling){0, 0, 1, 0}, 0, &logprob),
+        1);
     lm_sampler_close(&sampler);
 }
 
 static void top_k_and_top_p_keep_what_they_say(void **state) {
     lm_sampler sampler = sampler_for(5);
     (void)state;
-    assert_int_equal(support(&sampler, five, (lm_sampling){1, 0, 1}), 0x1f);
-    assert_int_equal(support(&sampler, five, (lm_sampling){1, 1, 1}), 1u << 1);
-    assert_int_equal(support(&sampler, five, (lm_sampling){1, 3, 1}), 1u << 1 | 1u << 3 | 1u << 4);
-    assert_int_equal(support(&sampler, five, (lm_sampling){1, 4, 1}),
+    assert_int_equal(support(&sampler, five, (lm_sampling){1, 0, 1, 0}), 0x1f);
+    assert_int_equal(support(&sampler, five, (lm_sampling){1, 1, 1, 0}), 1u << 1);
+    assert_int_equal(support(&sampler, five, (lm_sampling){1, 3, 1, 0}), 1u << 1 | 1u << 3 | 1u << 4);
+    assert_int_equal(support(&sampler, five, (lm_sampling){1, 4, 1, 0}),
                      0x1b); /* of ids 0 and 2, equal, the lower */
-    assert_int_equal(support(&sampler, five, (lm_sampling){1, 5, 1}), 0x1f);
-    assert_int_equal(support(&sampler, five, (lm_sampling){1, 4000000000u, 1}), 0x1f);
-    assert_int_equal(support(&sampler, five, (lm_sampling){1, 0, 0}), 1u << 1);
-    assert_int_equal(support(&sampler, five, (lm_sampling){1, 0, 0.49}), 1u << 1);
-    assert_int_equal(support(&sampler, five, (lm_sampling){1, 0, 0.51}), 1u << 1 | 1u << 3);
-    assert_int_equal(support(&sampler, five, (lm_sampling){1, 0, 0.76}), 1u << 1 | 1u << 3 | 1u << 4);
-    assert_int_equal(support(&sampler, five, (lm_sampling){1, 0, 0.9}), 0x1b);
-    assert_int_equal(support(&sampler, five, (lm_sampling){1, 0, 0.999999}), 0x1f);
+    assert_int_equal(support(&sampler, five, (lm_sampling){1, 5, 1, 0}), 0x1f);
+    assert_int_equal(support(&sampler, five, (lm_sampling){1, 4000000000u, 1, 0}), 0x1f);
+    assert_int_equal(support(&sampler, five, (lm_sampling){1, 0, 0, 0}), 1u << 1);
+    assert_int_equal(support(&sampler, five, (lm_sampling){1, 0, 0.49, 0}), 1u << 1);
+    assert_int_equal(support(&sampler, five, (lm_sampling){1, 0, 0.51, 0}), 1u << 1 | 1u << 3);
+    assert_int_equal(support(&sampler, five, (lm_sampling){1, 0, 0.76, 0}), 1u << 1 | 1u << 3 | 1u << 4);
+    assert_int_equal(support(&sampler, five, (lm_sampling){1, 0, 0.9, 0}), 0x1b);
+    assert_int_equal(support(&sampler, five, (lm_sampling){1, 0, 0.999999, 0}), 0x1f);
     /* top_p of what top_k left: 8 of 12 */
-    assert_int_equal(support(&sampler, five, (lm_sampling){1, 2, 0.66}), 1u << 1);
-    assert_int_equal(support(&sampler, five, (lm_sampling){1, 2, 0.67}), 1u << 1 | 1u << 3);
+    assert_int_equal(support(&sampler, five, (lm_sampling){1, 2, 0.66, 0}), 1u << 1);
+    assert_int_equal(support(&sampler, five, (lm_sampling){1, 2, 0.67, 0}), 1u << 1 | 1u << 3);
+    lm_sampler_close(&sampler);
+}
+
+static void min_p_keeps_what_is_near_the_likeliest(void **state) {
+    lm_sampler sampler = sampler_for(5);
+    (void)state;
+    assert_int_equal(support(&sampler, five, (lm_sampling){1, 0, 1, 0.1}), 0x1f); /* an eighth is enough */
+    assert_int_equal(support(&sampler, five, (lm_sampling){1, 0, 1, 0.2}), 1u << 1 | 1u << 3 | 1u << 4);
+    assert_int_equal(support(&sampler, five, (lm_sampling){1, 0, 1, 0.3}), 1u << 1 | 1u << 3);
+    assert_int_equal(support(&sampler, five, (lm_sampling){1, 0, 1, 1}), 1u << 1);
+    assert_int_equal(support(&sampler, five, (lm_sampling){2, 0, 1, 0.3}), 0x1f); /* after temperature */
+    assert_int_equal(support(&sampler, five, (lm_sampling){1, 0, 0.51, 0.2}), 1u << 1 | 1u << 3);
+    assert_int_equal(support(&sampler, five, (lm_sampling){1, 2, 1, 0.2}), 1u << 1 | 1u << 3);
+    assert_int_equal(support(&sampler, (const lm_real[]){3, 3, 3, 1, 3}, (lm_sampling){1, 0, 1, 1}), 0x17);
+    lm_sampler_close(&sampler);
+}
+
+static const lm_real *adjust(lm_sampler *sampler, const lm_real *logits, lm_penalties penalties) {
+    static const int32_t prompt[] = {4, 1}, answer[] = {3, 1, 3};
+    lm_request request = {.prompt = prompt, .prompt_count = 2, .penalties = penalties};
+    const lm_real *row = lm_sampler_adjust(sampler, logits, &request, answer, 3);
+    assert_non_null(row);
+    return row;
+}
+
+static void penalties_change_the_logits_they_should(void **state) {
+    static const lm_real row[] = {1, 2, -3, 4, -8};
+    static const lm_bias bias[] = {{0, 1.5}, {3, -100}, {0, 1}};
+    lm_sampler sampler = sampler_for(5);
+    (void)state;
+    assert_ptr_equal(adjust(&sampler, row, (lm_penalties){0}), row);
+    assert_ptr_equal(adjust(&sampler, row, (lm_penalties){.repetition = 1}), row);
+    for (int round = 0; round < 2; round++) { /* nothing is remembered */
+        assert_memory_equal(adjust(&sampler, row, (lm_penalties){.repetition = 2}),
+                            ((const lm_real[]){1, 1, -3, 2, -16}), sizeof row);
+        assert_memory_equal(adjust(&sampler, row, (lm_penalties){.presence = 0.5}),
+                            ((const lm_real[]){1, 1.5, -3, 3.5, -8}), sizeof row);
+        assert_memory_equal(adjust(&sampler, row, (lm_penalties){.presence = 0.5, .frequency = 0.25}),
+                            ((const lm_real[]){1, 1.25, -3, 3, -8}), sizeof row);
+        assert_memory_equal(adjust(&sampler, row, (lm_penalties){.bias = bias, .bias_count = 3}),
+                            ((const lm_real[]){3.5, 2, -3, -96, -8}), sizeof row);
+    }
+    double logprob;
+    const lm_real *banned = adjust(&sampler, row, (lm_penalties){.bias = bias, .bias_count = 3});
+    assert_int_equal(lm_sampler_pick_adjusted(&sampler, row, banned, &(lm_sampling){0, 0, 1, 0}, 0, &logprob),
+                     0);
+    double sum = exp(1) + exp(2) + exp(-3) + exp(4) + exp(-8);
+    assert_true(fabs(logprob - (1 - log(sum))) < 1e-6); /* the model's own */
+    assert_int_equal(lm_penalties_check(&(lm_penalties){.bias = bias, .bias_count = 3}, 5, NULL), TEMPER_OK);
+    assert_int_equal(lm_penalties_check(&(lm_penalties){.bias = bias, .bias_count = 3}, 3, NULL),
+                     TEMPER_INVALID);
+    assert_int_equal(lm_penalties_check(&(lm_penalties){.repetition = -1}, 5, NULL), TEMPER_INVALID);
+    assert_int_equal(lm_penalties_check(&(lm_penalties){.presence = NAN}, 5, NULL), TEMPER_INVALID);
+    assert_int_equal(lm_penalties_check(&(lm_penalties){.frequency = INFINITY}, 5, NULL), TEMPER_INVALID);
     lm_sampler_close(&sampler);
 }
 
@@ -69,18 +124,20 @@ static void impossible_tokens_are_never_drawn(void **state) {
     lm_sampler sampler = sampler_for(4);
     const lm_real logits[] = {-INFINITY, 1, -INFINITY, 1};
     (void)state;
-    assert_int_equal(support(&sampler, logits, (lm_sampling){1, 0, 1}), 1u << 1 | 1u << 3);
-    assert_int_equal(support(&sampler, logits, (lm_sampling){1, 3, 1}), 1u << 1 | 1u << 3);
-    assert_int_equal(support(&sampler, logits, (lm_sampling){1, 0, 0.9999}), 1u << 1 | 1u << 3);
-    assert_int_equal(support(&sampler, (const lm_real[]){1, 2, 3, 2}, (lm_sampling){1e-30, 0, 1}), 1u << 2);
-    assert_int_equal(support(&sampler, (const lm_real[]){1, 3, 3, 2}, (lm_sampling){5e-324, 0, 1}), 1u << 1);
+    assert_int_equal(support(&sampler, logits, (lm_sampling){1, 0, 1, 0}), 1u << 1 | 1u << 3);
+    assert_int_equal(support(&sampler, logits, (lm_sampling){1, 3, 1, 0}), 1u << 1 | 1u << 3);
+    assert_int_equal(support(&sampler, logits, (lm_sampling){1, 0, 0.9999, 0}), 1u << 1 | 1u << 3);
+    assert_int_equal(support(&sampler, (const lm_real[]){1, 2, 3, 2}, (lm_sampling){1e-30, 0, 1, 0}),
+                     1u << 2);
+    assert_int_equal(support(&sampler, (const lm_real[]){1, 3, 3, 2}, (lm_sampling){5e-324, 0, 1, 0}),
+                     1u << 1);
     lm_sampler_close(&sampler);
 }
 
 static void broken_rows_and_settings_are_refused(void **state) {
     lm_sampler sampler = sampler_for(3);
     double logprob;
-    lm_sampling sampling = {1, 0, 1};
+    lm_sampling sampling = {1, 0, 1, 0};
     (void)state;
     assert_int_equal(lm_sampler_pick(&sampler, (const lm_real[]){1, NAN, 2}, &sampling, 0, &logprob), -1);
     assert_int_equal(lm_sampler_pick(&sampler, (const lm_real[]){1, INFINITY, 2}, &sampling, 0, &logprob),
@@ -88,12 +145,14 @@ static void broken_rows_and_settings_are_refused(void **state) {
     assert_int_equal(
         lm_sampler_pick(&sampler, (const lm_real[]){-INFINITY, -INFINITY, -INFINITY}, &sampling, 0, &logprob),
         -1);
-    assert_int_equal(lm_sampling_check(&(lm_sampling){-1, 0, 1}, NULL), TEMPER_INVALID);
-    assert_int_equal(lm_sampling_check(&(lm_sampling){NAN, 0, 1}, NULL), TEMPER_INVALID);
-    assert_int_equal(lm_sampling_check(&(lm_sampling){INFINITY, 0, 1}, NULL), TEMPER_INVALID);
-    assert_int_equal(lm_sampling_check(&(lm_sampling){1, 0, 1.5}, NULL), TEMPER_INVALID);
-    assert_int_equal(lm_sampling_check(&(lm_sampling){1, 0, NAN}, NULL), TEMPER_INVALID);
-    assert_int_equal(lm_sampling_check(&(lm_sampling){0.7, 40, 0.9}, NULL), TEMPER_OK);
+    assert_int_equal(lm_sampling_check(&(lm_sampling){-1, 0, 1, 0}, NULL), TEMPER_INVALID);
+    assert_int_equal(lm_sampling_check(&(lm_sampling){NAN, 0, 1, 0}, NULL), TEMPER_INVALID);
+    assert_int_equal(lm_sampling_check(&(lm_sampling){INFINITY, 0, 1, 0}, NULL), TEMPER_INVALID);
+    assert_int_equal(lm_sampling_check(&(lm_sampling){1, 0, 1.5, 0}, NULL), TEMPER_INVALID);
+    assert_int_equal(lm_sampling_check(&(lm_sampling){1, 0, NAN, 0}, NULL), TEMPER_INVALID);
+    assert_int_equal(lm_sampling_check(&(lm_sampling){1, 0, 1, 1.5}, NULL), TEMPER_INVALID);
+    assert_int_equal(lm_sampling_check(&(lm_sampling){1, 0, 1, NAN}, NULL), TEMPER_INVALID);
+    assert_int_equal(lm_sampling_check(&(lm_sampling){0.7, 40, 0.9, 0}, NULL), TEMPER_OK);
     lm_sampler_close(&sampler);
 }
 
@@ -132,7 +191,7 @@ static void draws_follow_the_distribution(void **state) {
         p[i] /= sum;
     }
     /* 49 degrees of freedom: above 85.4 once in a thousand; the draws are fixed, so this never flickers */
-    assert_true(chi_squared(&sampler, logits, (lm_sampling){0.8, 0, 1}, p) < 85.4);
+    assert_true(chi_squared(&sampler, logits, (lm_sampling){0.8, 0, 1, 0}, p) < 85.4);
 
     double top[N] = {0};
     for (size_t rank = 0; rank < 10; rank++) {
@@ -146,7 +205,24 @@ static void draws_follow_the_distribution(void **state) {
     for (size_t i = 0; i < N; i++) {
         top[i] /= mass;
     }
-    assert_true(chi_squared(&sampler, logits, (lm_sampling){0.8, 10, 1}, top) < 27.9); /* 9 degrees */
+    assert_true(chi_squared(&sampler, logits, (lm_sampling){0.8, 10, 1, 0}, top) < 27.9); /* 9 degrees */
+
+    double greatest = 0;
+    size_t kept = 0;
+    for (size_t i = 0; i < N; i++) {
+        greatest = p[i] > greatest ? p[i] : greatest;
+    }
+    mass = 0;
+    for (size_t i = 0; i < N; i++) {
+        top[i] = p[i] >= 0.25 * greatest ? p[i] : 0;
+        kept += top[i] > 0;
+        mass += top[i];
+    }
+    for (size_t i = 0; i < N; i++) {
+        top[i] /= mass;
+    }
+    assert_in_range(kept, 5, 30);
+    assert_true(chi_squared(&sampler, logits, (lm_sampling){0.8, 0, 1, 0.25}, top) < 59.7); /* at most 29 */
     lm_sampler_close(&sampler);
 }
 
@@ -154,6 +230,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(greedy_takes_the_lowest_of_equals),
         cmocka_unit_test(top_k_and_top_p_keep_what_they_say),
+        cmocka_unit_test(min_p_keeps_what_is_near_the_likeliest),
+        cmocka_unit_test(penalties_change_the_logits_they_should),
         cmocka_unit_test(impossible_tokens_are_never_drawn),
         cmocka_unit_test(broken_rows_and_settings_are_refused),
         cmocka_unit_test(draws_follow_the_distribution),

@@ -162,7 +162,13 @@ static temper_status sample(lane *self, lane_slot *slot, const lm_real *logits, 
     const lm_request *request = slot->request;
     lm_answer *answer = slot->answer;
     double unit = temper_random_unit(request->key, request->stream, answer->count), logprob;
-    int32_t id = lm_sampler_pick(&self->sampler, logits, &request->sampling, unit, &logprob);
+    const lm_real *adjusted = lm_sampler_adjust(&self->sampler, logits, request, answer->ids, answer->count);
+    if (adjusted == NULL) {
+        return temper_fail(error, TEMPER_NO_MEMORY, "no memory for penalties on %zu tokens",
+                           self->sampler.vocabulary);
+    }
+    int32_t id =
+        lm_sampler_pick_adjusted(&self->sampler, logits, adjusted, &request->sampling, unit, &logprob);
     if (id < 0) {
         self->job = slot->job;
         return temper_fail(error, TEMPER_FAILED,
@@ -177,6 +183,8 @@ static temper_status sample(lane *self, lane_slot *slot, const lm_real *logits, 
     answer->ids[answer->count++] = slot->last = id;
     self->tokens++;
     if (self->shared->token != NULL && self->shared->token(self->shared->token_context, id) != 0) {
+        leave(self, slot, LM_FINISH_STOP);
+    } else if (request->ended != NULL && request->ended(request->ended_context, answer->ids, answer->count)) {
         leave(self, slot, LM_FINISH_STOP);
     } else if (answer->count == slot->limit) {
         leave(self, slot, LM_FINISH_LENGTH);
@@ -246,6 +254,16 @@ static temper_status check(const lm_model *model, const lm_request *requests, si
                                i + 1, request->prompt_count, context);
         }
         temper_status status = lm_sampling_check(&request->sampling, error);
+        if (!status) {
+            status = lm_penalties_check(&request->penalties, model->config.vocabulary, error);
+        }
+        for (size_t j = 0; !status && j < request->prompt_count; j++) {
+            if (request->prompt[j] < 0 || (size_t)request->prompt[j] >= model->config.vocabulary) {
+                status = temper_fail(error, TEMPER_INVALID,
+                                     "prompt %zu: token id %d is outside the vocabulary of %zu", i + 1,
+                                     (int)request->prompt[j], model->config.vocabulary);
+            }
+        }
         if (status) {
             return status;
         }

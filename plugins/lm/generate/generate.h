@@ -11,7 +11,28 @@ typedef struct lm_sampling {
     double temperature; /* 0: greedy (argmax, lowest id on ties) */
     uint32_t top_k;     /* 0: all */
     double top_p; /* 1: all. Applied after temperature and top_k; the smallest set whose mass reaches top_p */
+    double min_p; /* 0: all. Only tokens at least this likely, beside the likeliest (after temperature) */
 } lm_sampling;
+
+typedef struct lm_bias {
+    int32_t id;
+    double value;
+} lm_bias;
+
+/* What is done to logits before a token is chosen, in this order. All zero: nothing. */
+typedef struct lm_penalties {
+    double
+        repetition; /* 0 or 1: off. A logit of a token in the prompt or the answer: above 0 divided by it, else times
+                          it (Keskar et al. 2019) */
+    double presence;     /* taken off the logit of a token in the answer ... */
+    double frequency;    /* ... and this as often as it is there */
+    const lm_bias *bias; /* added; an id may be there more than once */
+    size_t bias_count;
+} lm_penalties;
+
+/* Asked after each token: do these ids end the answer (a stop string is complete)? The ids count as part of it. Never
+ * called by two threads at once for one request. */
+typedef bool lm_ended(void *context, const int32_t *ids, size_t count);
 
 typedef struct lm_request {
     const int32_t *prompt;
@@ -22,13 +43,16 @@ typedef struct lm_request {
     uint64_t stream;
     const int32_t *stop; /* ids that end the answer (not part of it) */
     size_t stop_count;
+    lm_penalties penalties;
+    lm_ended *ended; /* may be NULL */
+    void *ended_context;
 } lm_request;
 
 typedef enum lm_finish { LM_FINISH_STOP, LM_FINISH_LENGTH } lm_finish;
 typedef struct lm_answer {
     int32_t *ids; /* malloc'ed, without the stop token */
     size_t count;
-    double logprob; /* sum of the log-probabilities of ids and the stop token, untempered */
+    double logprob; /* of ids and the stop token: the model's own, before penalties and temperature */
     lm_finish finish;
 } lm_answer;
 

@@ -18,18 +18,29 @@ typedef struct lm_sampler {
     size_t vocabulary;
     lm_real *weights;
     lm_candidate *candidates;
+    lm_real *adjusted; /* logits with penalties; made when first wanted, as ... */
+    uint32_t *counts;  /* ... how often a token is there: all 0 between calls */
 } lm_sampler;
 
 temper_status lm_sampler_open(lm_sampler *self, const lm_kernels *kernels, size_t vocabulary,
                               temper_error *error);
 void lm_sampler_close(lm_sampler *self);
 
-/* Finite settings in their ranges? */
+/* Finite settings in their ranges, ids inside the vocabulary? */
 temper_status lm_sampling_check(const lm_sampling *sampling, temper_error *error);
+temper_status lm_penalties_check(const lm_penalties *penalties, size_t vocabulary, temper_error *error);
+
+/* The row with the request's penalties for what stands before the token: `logits` itself when there are none; NULL: no
+ * memory. Valid until the next call. */
+const lm_real *lm_sampler_adjust(lm_sampler *self, const lm_real *logits, const lm_request *request,
+                                 const int32_t *answer, size_t count);
 
 /* An id, or -1 when the row holds NaN or +infinity. `unit` in [0, 1) decides; greedy ignores it. *logprob: its natural
- * log-probability, untempered. */
+ * log-probability in this row, untempered. */
 int32_t lm_sampler_pick(lm_sampler *self, const lm_real *logits, const lm_sampling *sampling, double unit,
                         double *logprob);
+/* The same from a row with penalties; *logprob is that of `logits`. */
+int32_t lm_sampler_pick_adjusted(lm_sampler *self, const lm_real *logits, const lm_real *adjusted,
+                                 const lm_sampling *sampling, double unit, double *logprob);
 
 #endif
