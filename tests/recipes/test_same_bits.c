@@ -92,8 +92,10 @@ static void killed(program *p, const char *id, const char *home, const char *sta
 }
 
 static void prepare(program *p) {
-    char whole[PATH_MAX];
-    assert_non_null(realpath(asset_path("models/tinytalk-3m-chat"), whole));
+    char whole[PATH_MAX] = "builtin:tiny-chat"; /* where there are no assets */
+    if (!asset_missing("models/tinytalk-3m-chat/config.json")) {
+        assert_non_null(realpath(asset_path("models/tinytalk-3m-chat"), whole));
+    }
     command = malloc(strlen(whole) + 64);
     assert_non_null(command);
     sprintf(command, "run same.lua --set model=%s", whole);
@@ -179,9 +181,6 @@ int main(int count, char **arguments) {
         cmocka_unit_test_setup_teardown(test_same_bits, program_setup, program_teardown)};
     const struct CMUnitTest matrix[] = {
         cmocka_unit_test_setup_teardown(test_matrix, program_setup, program_teardown)};
-    if (assets_skip()) {
-        return 77;
-    }
     if (count > 1 && strcmp(arguments[1], "matrix") == 0) {
         return cmocka_run_group_tests_name("same bits, the matrix", matrix, NULL, NULL);
     }
