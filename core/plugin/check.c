@@ -306,7 +306,7 @@ static temper_status run_trial(checker *c, const check_trial *trial, outcome *ou
     out->digests = out->status == TEMPER_OK ? join_digests(c->arena, outputs) : NULL;
     out->died = tm_json_text(tm_json_member(statistics, "died"), NULL);
     tm_json_double(tm_json_member(statistics, "seconds"), &out->seconds);
-    if (c->request->cancel != NULL && *c->request->cancel) {
+    if (tm_cancel_wanted(c->request->cancel)) {
         return temper_fail(error, TEMPER_CANCELLED, "stopped");
     }
     return TEMPER_OK;

@@ -38,6 +38,11 @@ bool tm_child_send_text(const tm_child *child, const char *line, size_t length);
 void tm_child_end(tm_child *child, double seconds, char *how, size_t how_size, bool *killed,
                   double *cpu_seconds);
 
+/* Is the flag of a signal handler or another thread set? NULL: never. */
+static inline bool tm_cancel_wanted(const volatile int *cancel) {
+    return cancel != NULL && __atomic_load_n(cancel, __ATOMIC_RELAXED) != 0;
+}
+
 double tm_seconds_now(void);
 /* How long a stage has to stop before it is killed: 5 s, or $TEMPER_CANCEL_GRACE. */
 double tm_cancel_grace(void);

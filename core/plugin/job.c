@@ -85,7 +85,7 @@ static temper_status listen_to(job_state *state, tm_child *child, const volatile
     while (!status && open && state->done == NULL && state->failed == NULL) {
         size_t length;
         char *line;
-        if (cancel != NULL && *cancel && !*asked) {
+        if (tm_cancel_wanted(cancel) && !*asked) {
             static const char please[] = "{\"cancel\":true}\n";
             *asked = true;
             deadline = tm_seconds_now() + tm_cancel_grace();

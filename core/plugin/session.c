@@ -56,7 +56,7 @@ static temper_status listen_to(tm_session *session, turn_listener *listener, con
         }
         while (tm_child_words(child) != NULL) {
         }
-        if (cancel != NULL && *cancel && !asked) {
+        if (tm_cancel_wanted(cancel) && !asked) {
             static const char please[] = "{\"cancel\":true}\n";
             asked = true;
             deadline = tm_seconds_now() + tm_cancel_grace();
