@@ -98,7 +98,9 @@ static temper_status deaf_run(void *self, const temper_host *host, temper_error 
     temper_output *out;
     temper_status status = host->output(host, "out", &out, error);
     (void)self;
-    usleep(50 * 1000); /* time for a request to stop to arrive */
+    for (int i = 0; i < 15 && !host->cancelled(host); i++) {
+        usleep(10 * 1000); /* time for a request to stop to arrive */
+    }
     if (host->cancelled(host)) {
         sleep(2); /* longer than the test's patience */
     }
