@@ -23,7 +23,8 @@ typedef struct option_row {
 static const option_row table[] = {
     {"set", "NAME=VALUE", "give a recipe's parameter (again for more)", LIST, AT(settings), 0, 0, 0},
     {"seed", "N", "the run's seed (default 0)", INTEGER, AT(seed), AT(given_seed), 0, 9.2e18},
-    {"profile", "NAME", "arithmetic: bf16/1 (default) or f32/1", TEXT, AT(profile), 0, 0, 0},
+    {"profile", "NAME", "arithmetic: bf16/1 (default), f32/1 or, not for training, q8/1", TEXT, AT(profile),
+     0, 0, 0},
     {"threads", "N", "threads a stage may use (default: all cores); never changes a bit", INTEGER,
      AT(threads), 0, 1, 1024},
     {"memory", "SIZE", "memory a stage may use: 800M, 4G (default: seven eighths of the machine's)", SIZE,
@@ -243,8 +244,10 @@ int cli_parse(const cli_command *command, int count, char **arguments, cli_optio
                 command->arguments);
         return CLI_USAGE;
     }
-    if (strcmp(out->profile, "bf16/1") != 0 && strcmp(out->profile, "f32/1") != 0) {
-        fprintf(stderr, "temper %s: --profile %s: there are bf16/1 and f32/1\n", command->name, out->profile);
+    if (strcmp(out->profile, "bf16/1") != 0 && strcmp(out->profile, "f32/1") != 0 &&
+        strcmp(out->profile, "q8/1") != 0) {
+        fprintf(stderr, "temper %s: --profile %s: there are bf16/1, f32/1 and q8/1\n", command->name,
+                out->profile);
         return CLI_USAGE;
     }
     return CLI_OK;

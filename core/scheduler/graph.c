@@ -268,8 +268,9 @@ temper_status tm_graph_parse(const char *json, size_t length, tm_graph **out, te
         status = temper_fail(error, TEMPER_INVALID, "plan: 'seed' must be a whole number of at least 0");
         goto out;
     }
-    if (strcmp(graph->profile, "bf16/1") != 0 && strcmp(graph->profile, "f32/1") != 0) {
-        status = temper_fail(error, TEMPER_UNSUPPORTED, "profile '%.40s': there are bf16/1 and f32/1",
+    if (strcmp(graph->profile, "bf16/1") != 0 && strcmp(graph->profile, "f32/1") != 0 &&
+        strcmp(graph->profile, "q8/1") != 0) {
+        status = temper_fail(error, TEMPER_UNSUPPORTED, "profile '%.40s': there are bf16/1, f32/1 and q8/1",
                              graph->profile);
         goto out;
     }

@@ -22,6 +22,11 @@ static void run_on_host(void *self, size_t count, lm_body *body, void *context) 
 
 temper_status base_context(const temper_host *host, lm_context *out, temper_error *error) {
     const char *reason = NULL;
+    if (strcmp(host->profile, "q8/1") == 0) {
+        return temper_fail(error, TEMPER_UNSUPPORTED,
+                           "profile q8/1 is for generating and scoring: 8-bit weights cannot be trained; use "
+                           "bf16/1 or f32/1");
+    }
     const lm_kernels *kernels = lm_kernels_choose(NULL, &reason);
     if (kernels == NULL) {
         return temper_fail(error, TEMPER_UNSUPPORTED, "%s", reason);

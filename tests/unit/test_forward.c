@@ -21,7 +21,7 @@ enum { ROWS = 75 };
         }                                                                                                    \
     } while (0)
 
-static const char *const profiles[] = {"f32/1", "bf16/1"};
+static const char *const profiles[] = {"f32/1", "bf16/1", "q8/1"};
 
 static const lm_kernels *usable(size_t index) {
     const lm_kernels *const *all = lm_kernels_all();
@@ -104,7 +104,7 @@ static void check_paths(const lm_kernels *kernels, const char *profile, const lm
 
 static void check_sets(const lm_config *config) {
     static lm_real reference[ROWS * 96];
-    for (size_t p = 0; p < 2; p++) {
+    for (size_t p = 0; p < 3; p++) {
         const lm_kernels *kernels;
         for (size_t i = 0; (kernels = usable(i)) != NULL; i++) {
             check_paths(kernels, profiles[p], config, reference, i == 0);

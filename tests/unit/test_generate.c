@@ -124,6 +124,11 @@ static void answers_are_their_own_bf16(void **state) {
     answers_are_a_requests_own("bf16/1");
 }
 
+static void answers_are_their_own_q8(void **state) {
+    (void)state;
+    answers_are_a_requests_own("q8/1");
+}
+
 static const lm_kernels *best(void) {
     const char *reason;
     return lm_kernels_choose(NULL, &reason);
@@ -223,9 +228,8 @@ static void limits_cancelling_and_refusals(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(answers_are_their_own_f32),
-        cmocka_unit_test(answers_are_their_own_bf16),
-        cmocka_unit_test(scoring_agrees_with_generation),
+        cmocka_unit_test(answers_are_their_own_f32),      cmocka_unit_test(answers_are_their_own_bf16),
+        cmocka_unit_test(answers_are_their_own_q8),       cmocka_unit_test(scoring_agrees_with_generation),
         cmocka_unit_test(limits_cancelling_and_refusals),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

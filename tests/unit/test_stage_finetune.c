@@ -199,6 +199,9 @@ static void sft_refuses(void **state) {
     fake_host *host = host_with(
         model, "records", "{\"text\":\"ab\"}\n{\"messages\":[{\"role\":\"user\",\"content\":\"x\"}]}\n");
     run_fails(host, "sft", "{}", TEMPER_INVALID, "records, record 2: it trains no token");
+    fake_host_profile(host, "q8/1");
+    run_fails(host, "sft", "{}", TEMPER_UNSUPPORTED, "8-bit weights cannot be trained");
+    fake_host_profile(host, "f32/1");
     run_ok(host, "sft", "{\"allow_untrained\":true}");
     assert_true(fake_host_number(host, "metrics", 0, "rows_untrained") == 1);
     fake_host_records(host, "records", "{\"text\":\"a\"}\n{\"texts\":\"a\"}\n");

@@ -23,11 +23,11 @@ static size_t panels(size_t n) {
 }
 
 static size_t keys_run(const lm_context *context, size_t head_size, size_t capacity) {
-    return panels(capacity) * context->product->panel_bytes(head_size);
+    return panels(capacity) * context->between->panel_bytes(head_size);
 }
 
 static size_t values_run(const lm_context *context, size_t head_size, size_t capacity) {
-    return panels(head_size) * context->product->panel_bytes(panels(capacity) * LM_PANEL);
+    return panels(head_size) * context->between->panel_bytes(panels(capacity) * LM_PANEL);
 }
 
 /* Heads whose values share a panel. */
@@ -77,7 +77,7 @@ static char *keys_of(const lm_context *context, const lm_config *config, const l
 /* The head's first column in the first row. */
 static char *values_of(const lm_context *context, const lm_config *config, const lm_cache_layer *cache,
                        size_t head) {
-    size_t shared = sharing(config->head_size), unit = context->product->pairs ? 4 : sizeof(lm_real);
+    size_t shared = sharing(config->head_size), unit = context->between->pairs ? 4 : sizeof(lm_real);
     return (char *)cache->values + head / shared * values_run(context, config->head_size, cache->capacity) +
            head % shared * config->head_size * unit;
 }
@@ -123,7 +123,7 @@ static void store_column(const lm_product *product, void *panel, size_t column, 
 }
 
 static void append_keys(const attention_job *job, const lm_attention_rows *rows, size_t head) {
-    const lm_product *product = job->context->product;
+    const lm_product *product = job->context->between;
     size_t size = job->config->head_size, stride = job->config->kv_heads * size, first = rows->cache->length;
     char *run = keys_of(job->context, job->config, rows->cache, head);
     for (size_t i = 0; i < rows->n;) {
@@ -141,7 +141,7 @@ static void append_keys(const attention_job *job, const lm_attention_rows *rows,
 }
 
 static void append_values(const attention_job *job, const lm_attention_rows *rows, size_t head) {
-    const lm_product *product = job->context->product;
+    const lm_product *product = job->context->between;
     size_t size = job->config->head_size, stride = job->config->kv_heads * size, first = rows->cache->length;
     size_t capacity = rows->cache->capacity, shared = sharing(size);
     char *run = values_of(job->context, job->config, rows->cache, head);
@@ -182,7 +182,7 @@ static size_t first_key(size_t window, size_t position) {
 /* out (+)= P . V of rows low .. high over keys from .. end. p[0] is key `from`. */
 static void weigh(const attention_job *job, const queries *self, size_t low, size_t high, size_t from,
                   size_t end, const lm_real *p, bool accumulate, void *scratch) {
-    const lm_product *product = job->context->product;
+    const lm_product *product = job->context->between;
     size_t size = job->config->head_size;
     for (size_t c = 0; c < panels(size); c++) {
         size_t columns = size - c * LM_PANEL < LM_PANEL ? size - c * LM_PANEL : LM_PANEL;
@@ -197,7 +197,7 @@ static void weigh(const attention_job *job, const queries *self, size_t low, siz
 /* The window begins at the second of a pair: that key alone, as if the pair had no first. */
 static void weigh_single(const attention_job *job, const queries *self, size_t key, const lm_real *p,
                          void *scratch) {
-    const lm_product *product = job->context->product;
+    const lm_product *product = job->context->between;
     size_t size = job->config->head_size;
     for (size_t c = 0; c < panels(size); c++) {
         size_t columns = size - c * LM_PANEL < LM_PANEL ? size - c * LM_PANEL : LM_PANEL;
@@ -235,7 +235,7 @@ static void weigh_causal(const attention_job *job, const queries *self, size_t l
 /* A block of queries whose windows begin at the same key. */
 static void attend(const attention_job *job, const queries *self, size_t start, void *memory) {
     const lm_kernels *kernels = job->context->kernels;
-    const lm_product *product = job->context->product;
+    const lm_product *product = job->context->between;
     size_t size = job->config->head_size, panel = start / LM_PANEL, skipped = start - panel * LM_PANEL;
     size_t last = self->position + (self->rows - 1) * self->step;
     lm_real *scores = memory, sums[LM_QUERY_BLOCK];
@@ -333,7 +333,7 @@ temper_status lm_attention_forward(const lm_context *context, const lm_config *c
     attention_job job = {context, config, window, sequences, panels(keys) * LM_PANEL};
     size_t k = config->head_size > keys ? config->head_size : keys;
     temper_status status = lm_context_reserve(
-        context, LM_QUERY_BLOCK * job.scores_stride * sizeof(lm_real) + context->product->scratch_bytes(k),
+        context, LM_QUERY_BLOCK * job.scores_stride * sizeof(lm_real) + context->between->scratch_bytes(k),
         error);
     if (status) {
         return status;
@@ -370,7 +370,7 @@ static size_t round_up(size_t bytes) {
 
 /* Lays out the memory of a backward pass; returns how much it takes. */
 static size_t backward_layout(backward *self, char *memory) {
-    const lm_product *product = self->context->product;
+    const lm_product *product = self->context->between;
     size_t columns = panels(self->n) * product->panel_bytes(self->size), longest = self->n, used = 0;
     longest = longest < self->size ? self->size : longest;
     longest = longest < LM_BACKWARD_BLOCK ? LM_BACKWARD_BLOCK : longest;
@@ -400,7 +400,7 @@ static size_t backward_layout(backward *self, char *memory) {
 /* C[m][size] (+)= A . B, B packed with `packed_k` rows of which the first k count. */
 static void times_rows(const backward *self, size_t m, size_t k, const lm_real *a, bool a_transposed,
                        const char *packed, size_t packed_k, lm_real *c, size_t c_stride, bool accumulate) {
-    const lm_product *product = self->context->product;
+    const lm_product *product = self->context->between;
     for (size_t panel = 0; panel < panels(self->size); panel++) {
         size_t column = panel * LM_PANEL;
         size_t columns = self->size - column < LM_PANEL ? self->size - column : LM_PANEL;
@@ -436,7 +436,7 @@ static void softmax_backward(const backward *self, size_t first, size_t rows, si
 /* One head; q, out, dout, dq at its first element, k.. packed for its kv head, dk, dv at that one's. */
 static void backward_head(const backward *self, const lm_real *q, const lm_real *out, const lm_real *dout,
                           lm_real *dq, lm_real *dk, lm_real *dv) {
-    const lm_product *product = self->context->product;
+    const lm_product *product = self->context->between;
     size_t size = self->size, width = self->query_stride;
     for (size_t first = 0; first < self->n; first += LM_BACKWARD_BLOCK) {
         size_t rows = self->n - first < LM_BACKWARD_BLOCK ? self->n - first : LM_BACKWARD_BLOCK;
@@ -478,9 +478,9 @@ temper_status lm_attention_backward(const lm_context *context, const lm_config *
     for (size_t head = 0; head < config->heads; head++) {
         size_t kv = head / group * size;
         if (head % group == 0) {
-            context->product->pack(self.keys, k + kv, size, n, self.key_stride, true);
-            context->product->pack(self.values, v + kv, size, n, self.key_stride, true);
-            context->product->pack(self.key_rows, k + kv, n, size, self.key_stride, false);
+            context->between->pack(self.keys, k + kv, size, n, self.key_stride, true);
+            context->between->pack(self.values, v + kv, size, n, self.key_stride, true);
+            context->between->pack(self.key_rows, k + kv, n, size, self.key_stride, false);
         }
         backward_head(&self, q + head * size, out + head * size, dout + head * size, dq + head * size,
                       dk + kv, dv + kv);

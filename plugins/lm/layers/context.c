@@ -25,9 +25,9 @@ void *lm_allocate(size_t count, size_t size) {
 temper_status lm_context_init(lm_context *self, const lm_kernels *kernels, const char *profile,
                               lm_parallel parallel, temper_error *error) {
     const lm_product *product = lm_kernels_product(kernels, profile);
-    if (product == NULL || product == &kernels->q8) { /* the KV cache appends to panels: q8/1 cannot */
-        return temper_fail(error, TEMPER_UNSUPPORTED, "profile \"%s\": the profiles are f32/1 and bf16/1",
-                           profile);
+    if (product == NULL || product->multiply == NULL) {
+        return temper_fail(error, TEMPER_UNSUPPORTED,
+                           "profile \"%s\": the profiles are bf16/1, f32/1 and q8/1", profile);
     }
     lm_scratch *scratch = calloc(1, sizeof *scratch);
     if (scratch != NULL) {
@@ -37,7 +37,9 @@ temper_status lm_context_init(lm_context *self, const lm_kernels *kernels, const
         free(scratch);
         return temper_fail(error, TEMPER_NO_MEMORY, "no memory for %zu workers", parallel.workers);
     }
-    *self = (lm_context){kernels, product, parallel, scratch};
+    /* The KV cache appends to panels, and a group of q8/1 cannot grow; adapters are too small to gain. */
+    const lm_product *between = product == &kernels->q8 ? &kernels->bf16 : product;
+    *self = (lm_context){kernels, product, between, parallel, scratch};
     return TEMPER_OK;
 }
 

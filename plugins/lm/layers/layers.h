@@ -24,12 +24,14 @@ typedef struct lm_scratch {
 /* What every layer works with. One a caller: two threads never use one context at a time. */
 typedef struct lm_context {
     const lm_kernels *kernels;
-    const lm_product *product; /* the profile */
+    const lm_product *product; /* the profile's, for weights */
+    const lm_product
+        *between; /* for what is no weight: attention, and adapters. bf16/1's in q8/1, else the same */
     lm_parallel parallel;
     lm_scratch *scratch;
 } lm_context;
 
-/* profile: "f32/1" or "bf16/1"; another name is refused. */
+/* profile: "f32/1", "bf16/1" or (not for training) "q8/1"; another name is refused. */
 temper_status lm_context_init(lm_context *self, const lm_kernels *kernels, const char *profile,
                               lm_parallel parallel, temper_error *error);
 /* Every worker's buffer gets at least so many bytes. Layers that cannot fail (linear, norms) need

@@ -12,23 +12,24 @@
 
 #include <stdlib.h>
 
-static temper_status pack(const lm_context *context, const lm_real *b, size_t k, size_t n, size_t stride,
+static temper_status pack(const lm_product *product, const lm_real *b, size_t k, size_t n, size_t stride,
                           bool transposed, void **packed, temper_error *error) {
     if (*packed == NULL) {
-        *packed = lm_allocate((n + LM_PANEL - 1) / LM_PANEL, context->product->panel_bytes(k));
+        *packed = lm_allocate((n + LM_PANEL - 1) / LM_PANEL, product->panel_bytes(k));
         if (*packed == NULL) {
             return temper_fail(error, TEMPER_NO_MEMORY, "no memory for a packed matrix of %zu x %zu", k, n);
         }
     }
-    context->product->pack(*packed, b, k, n, stride, transposed);
+    product->pack(*packed, b, k, n, stride, transposed);
     return TEMPER_OK;
 }
 
 temper_status lm_linear_pack(const lm_context *context, lm_linear *self, bool training, temper_error *error) {
     size_t outputs = self->outputs, inputs = self->inputs;
-    temper_status status = pack(context, self->w, inputs, outputs, inputs, true, &self->forward, error);
+    temper_status status =
+        pack(context->product, self->w, inputs, outputs, inputs, true, &self->forward, error);
     if (!status && training) {
-        status = pack(context, self->w, outputs, inputs, inputs, false, &self->backward, error);
+        status = pack(context->product, self->w, outputs, inputs, inputs, false, &self->backward, error);
     }
     if (!status && self->lora != NULL) {
         status = lm_lora_pack(context, self, self->lora, training, error);
@@ -39,15 +40,16 @@ temper_status lm_linear_pack(const lm_context *context, lm_linear *self, bool tr
 temper_status lm_lora_pack(const lm_context *context, const lm_linear *linear, lm_lora *self, bool training,
                            temper_error *error) {
     size_t outputs = linear->outputs, inputs = linear->inputs, rank = self->rank;
-    temper_status status = pack(context, self->a, inputs, rank, inputs, true, &self->a_forward, error);
+    temper_status status =
+        pack(context->between, self->a, inputs, rank, inputs, true, &self->a_forward, error);
     if (!status) {
-        status = pack(context, self->b, rank, outputs, rank, true, &self->b_forward, error);
+        status = pack(context->between, self->b, rank, outputs, rank, true, &self->b_forward, error);
     }
     if (!status && training) {
-        status = pack(context, self->a, rank, inputs, inputs, false, &self->a_backward, error);
+        status = pack(context->between, self->a, rank, inputs, inputs, false, &self->a_backward, error);
     }
     if (!status && training) {
-        status = pack(context, self->b, outputs, rank, rank, false, &self->b_backward, error);
+        status = pack(context->between, self->b, outputs, rank, rank, false, &self->b_backward, error);
     }
     return status;
 }
@@ -89,7 +91,8 @@ size_t lm_linear_scratch(const lm_context *context, const lm_linear *self, size_
     if (k < rows) { /* weight gradients reduce over rows */
         k = rows;
     }
-    size_t bytes = context->product->scratch_bytes(k);
+    size_t bytes = context->product->scratch_bytes(k), other = context->between->scratch_bytes(k);
+    bytes = bytes > other ? bytes : other;
     if (rows > 0) {
         bytes = aligned(bytes) + packed_bytes(context, rows, self->inputs);
         if (self->lora != NULL) {
@@ -113,7 +116,7 @@ static void hidden_rows(const forward_job *job, size_t begin, size_t end, size_t
     const lm_lora *lora = job->self->lora;
     size_t inputs = job->self->inputs;
     lm_real *hidden = job->hidden + begin * lora->rank;
-    job->context->product->multiply(end - begin, lora->rank, inputs, job->x + begin * inputs, inputs, false,
+    job->context->between->multiply(end - begin, lora->rank, inputs, job->x + begin * inputs, inputs, false,
                                     lora->a_forward, hidden, lora->rank, false,
                                     lm_context_scratch(job->context, worker));
     job->context->kernels->scale(hidden, lora->scale, (end - begin) * lora->rank);
@@ -138,8 +141,9 @@ static void output_block(const forward_job *job, size_t begin, size_t end, size_
     }
     if (self->lora != NULL) {
         size_t rank = self->lora->rank;
-        product->multiply(end - begin, n, rank, job->hidden + begin * rank, rank, false,
-                          (const char *)self->lora->b_forward + first * product->panel_bytes(rank), y,
+        const lm_product *between = job->context->between;
+        between->multiply(end - begin, n, rank, job->hidden + begin * rank, rank, false,
+                          (const char *)self->lora->b_forward + first * between->panel_bytes(rank), y,
                           outputs, true, scratch);
     }
 }
