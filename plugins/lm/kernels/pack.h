@@ -149,6 +149,16 @@ static inline size_t lm_share(size_t total, size_t parts, size_t index) {
     return total / parts * index + (index < total % parts ? index : total % parts);
 }
 
+/* Asks for a tile of C that comes next: a large C lies in memory, its rows far apart, and nothing guesses them. */
+static inline void lm_expect_tile(const float *c, size_t rows, size_t columns, size_t c_stride) {
+    for (size_t row = 0; row < rows; row++) {
+        __builtin_prefetch(c + row * c_stride, 1);
+        if (columns > LANES) {
+            __builtin_prefetch(c + row * c_stride + LANES, 1);
+        }
+    }
+}
+
 /* --- B: whole panels of LM_PANEL columns --- */
 
 static size_t f32_panel_bytes(size_t k) {

@@ -45,6 +45,11 @@ static inline void multiply_block(operand_kind kind, tile_function *const *tiles
         size_t columns = n - column < width ? n - column : width;
         for (size_t p = 0; p < panels; p++) {
             size_t row = lm_share(m, panels, p), rows = lm_share(m, panels, p + 1) - row;
+            if (p + 1 < panels) {
+                lm_expect_tile(c + (row + rows) * c_stride + column, rows, columns, c_stride);
+            } else if (column + width < n) {
+                lm_expect_tile(c + column + width, rows, width, c_stride);
+            }
             tiles[rows](k, scratch + row * lines, right, c + row * c_stride + column, c_stride, columns,
                         load);
         }

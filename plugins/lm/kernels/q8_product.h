@@ -156,6 +156,11 @@ static inline void q8_block(size_t m, size_t n, size_t k, const float *a, size_t
         size_t columns = n - column < width ? n - column : width;
         for (size_t p = 0; p < panels; p++) {
             size_t row = lm_share(m, panels, p), rows = lm_share(m, panels, p + 1) - row;
+            if (p + 1 < panels) {
+                lm_expect_tile(c + (row + rows) * c_stride + column, rows, columns, c_stride);
+            } else if (column + width < n) {
+                lm_expect_tile(c + column + width, rows, width, c_stride);
+            }
             q8_tiles[rows](k, scratch + row * entries, right, column % LM_PANEL, c + row * c_stride + column,
                            c_stride, columns, load);
         }
