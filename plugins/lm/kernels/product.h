@@ -12,7 +12,7 @@
 
 enum {
     BLOCK_ROWS = 8 * TILE_ROWS,     /* rows of A packed at once: they stay in the second-level cache */
-    BLOCK_VALUES = BLOCK_ROWS * 256 /* 32-bit values of A packed at once */
+    BLOCK_VALUES = BLOCK_ROWS * 512 /* 32-bit values of A packed at once */
 };
 
 static size_t tile_scratch_bytes(size_t k) {
@@ -70,7 +70,7 @@ static inline void multiply_all(operand_kind kind, tile_function *const *tiles, 
     }
     blocks = (m + BLOCK_ROWS - 1) / BLOCK_ROWS;
     depth = BLOCK_VALUES / lm_share(m, blocks, 1) & ~(size_t)1; /* the first share is the largest */
-    depth = blocks > 1 || depth > 2048 ? (blocks > 1 ? 256 : 2048) : depth;
+    depth = blocks > 1 || depth > 2048 ? (blocks > 1 ? 512 : 2048) : depth;
     if (kind == PAIRS) {
         depth *= 2;
     }
