@@ -16,7 +16,7 @@
 
 enum {
     Q8_ROWS = 8 * TILE_ROWS, /* rows of A packed at once */
-    Q8_DEPTH = 24,           /* groups of them */
+    Q8_DEPTH = 48,           /* groups of them */
     Q8_ENTRY = Q8_LINES + 2  /* 32-bit values of a row's group */
 };
 
