@@ -264,6 +264,41 @@ static void masked_keys_are_never_read(void **state) {
     }
 }
 
+/* Heads that share a panel of values, in a cache that is full to the last row: the same bits token by token, and (the
+ * sanitizers look) nothing read past the end. */
+static void small_heads_fill_their_cache(void **state) {
+    static lm_real q[ROWS * 96], k[ROWS * 96], v[ROWS * 96], whole[ROWS * 96], step[ROWS * 96];
+    enum { FULL = LM_PANEL };
+    (void)state;
+    for (size_t i = 0; i < ROWS * 96; i++) {
+        q[i] = (lm_real)sin((double)i), k[i] = (lm_real)cos((double)i), v[i] = (lm_real)sin((double)i * 3);
+    }
+    for (const lm_kernels *const *set = lm_kernels_all(); *set != NULL; set++) {
+        for (size_t test = 0; test < 2 * 3 && lm_kernels_usable(*set, NULL); test++) {
+            lm_config config = {.heads = 8, .kv_heads = 8, .head_size = (size_t)4 << test / 2};
+            size_t width = config.heads * config.head_size;
+            config.heads = config.kv_heads = width > 96 ? 96 / config.head_size : config.heads;
+            config.attention_scale = 0.5;
+            width = config.heads * config.head_size;
+            lm_context context;
+            lm_cache_layer cache;
+            MUST(lm_context_init(&context, *set, profiles[test % 2], lm_serial(), error));
+            MUST(lm_cache_layer_open(&context, &config, FULL, &cache, error));
+            lm_attention_rows rows = {&cache, q, k, v, FULL, whole, NULL};
+            MUST(lm_attention_forward(&context, &config, 0, &rows, 1, error));
+            cache.length = 0;
+            for (size_t i = 0; i < FULL; i++) {
+                rows = (lm_attention_rows){&cache, q + i * width,    k + i * width, v + i * width,
+                                           1,      step + i * width, NULL};
+                MUST(lm_attention_forward(&context, &config, 0, &rows, 1, error));
+            }
+            same(step, whole, FULL, width, (*set)->name);
+            lm_cache_layer_close(&cache);
+            lm_context_free(&context);
+        }
+    }
+}
+
 static void wrong_input_is_refused(void **state) {
     lm_config config = tiny_llama(16);
     lm_context context;
@@ -297,6 +332,7 @@ int main(void) {
         cmocka_unit_test(neighbours_and_workers_do_not_show),
         cmocka_unit_test(attention_is_its_definition),
         cmocka_unit_test(masked_keys_are_never_read),
+        cmocka_unit_test(small_heads_fill_their_cache),
         cmocka_unit_test(wrong_input_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

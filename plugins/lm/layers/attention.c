@@ -45,8 +45,9 @@ temper_status lm_cache_layer_open(const lm_context *context, const lm_config *co
                                   lm_cache_layer *out, temper_error *error) {
     *out = (lm_cache_layer){.capacity = panels(capacity) * LM_PANEL};
     /* Not cleared: what was never appended is never read into a result, and pages never touched cost nothing. */
-    size_t bytes = lm_cache_layer_bytes(context, config, capacity);
-    out->keys = bytes > PTRDIFF_MAX - 64 ? NULL : aligned_alloc(64, (bytes + 127) / 64 * 64);
+    size_t bytes = lm_cache_layer_bytes(context, config, capacity), row = LM_PANEL * sizeof(lm_real);
+    /* A tile loads whole rows of a panel: from a head's column inside one it reads past the last row's end. */
+    out->keys = bytes > PTRDIFF_MAX - row - 64 ? NULL : aligned_alloc(64, (bytes + row + 63) / 64 * 64);
     if (out->keys == NULL) {
         return temper_fail(error, TEMPER_NO_MEMORY,
                            "no memory for the keys and values of %zu positions: %zu bytes a layer", capacity,
