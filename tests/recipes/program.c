@@ -22,8 +22,8 @@ static double now(void) {
 int program_setup(void **state) {
     program *p = calloc(1, sizeof *p);
     assert_non_null(p);
-    strcpy(p->folder, "/tmp/temper-test-XXXXXX");
-    strcpy(p->home, "home");
+    snprintf(p->folder, sizeof p->folder, "/tmp/temper-test-XXXXXX");
+    snprintf(p->home, sizeof p->home, "home");
     assert_non_null(mkdtemp(p->folder));
     *state = p;
     return 0;
