@@ -22,7 +22,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         for (size_t i = 0; i < rendering.length; i++) {
             bool content = rendering.author[i] != LM_BY_TEMPLATE;
             if (rendering.author[i] > LM_BY_ASSISTANT || content != (rendering.message[i] < 3) ||
-                (rendering.author[i] == LM_BY_ASSISTANT && rendering.text[i] != 'a')) {
+                (rendering.author[i] == LM_BY_ASSISTANT && (rendering.text[i] | 32) != 'a')) {
                 abort();
             }
         }

@@ -4,17 +4,17 @@
  * the assistant's content through the end token that the template writes after it, read off and never guessed from
  * prefix lengths, and a special token is one only where the template wrote it.
  *
- * This is the subset that the templates in the golden tests need: text, {{ }}, for (loop.first, loop.last,
- * loop.index0, loop.index), if / elif / else, comparisons, and / or / not, in, indexing by string and integer,
- * attribute access, `+` and `~` on strings, string literals with escapes, is defined, whitespace control ({%- -%}, with
- * trim_blocks and lstrip_blocks on, as transformers sets them), bos_token and eos_token, raise_exception; beyond them
- * set, namespace, whole-number arithmetic, slices and lists, break and continue, a for's condition, the tests none,
- * string, mapping, iterable, the filters trim, length, string, and strip, startswith, endswith. Anything else is an error
- * naming the construct and its line. */
+ * The language is Jinja as transformers sets it up (trim_blocks, lstrip_blocks, loop controls, a sandbox in which
+ * nothing is changed in place): text, values, for (unpacking, a condition, else, recursive, every loop variable but
+ * `changed`), if, set (several names, blocks, namespaces), macro, call, filter, with, generation, break, continue;
+ * lists, tuples, dicts, slices, arithmetic, comparisons, conditions; the filters of filter.c, the tests of test.c, the
+ * methods of method.c, the functions of functions.c. Anything else is an error naming the construct and its line. */
 #ifndef LM_CHAT_TEMPLATE_H
 #define LM_CHAT_TEMPLATE_H
 
 #include "../files/files.h"
+
+#include <jansson.h>
 
 typedef struct lm_template lm_template;
 
@@ -24,13 +24,14 @@ typedef struct lm_message {
 } lm_message;
 
 /* Who wrote a byte. Bytes of an assistant message's content are LM_BY_ASSISTANT, of other messages' fields
- * LM_BY_CONTENT, everything else LM_BY_TEMPLATE. */
+ * and other variables' LM_BY_CONTENT, everything else LM_BY_TEMPLATE. In messages given as JSON all that an assistant
+ * message holds but its role is the assistant's: reasoning and tool calls too. */
 enum { LM_BY_TEMPLATE = 0, LM_BY_CONTENT = 1, LM_BY_ASSISTANT = 2 };
 
 typedef struct lm_rendering {
     char *text;        /* malloc'ed, 0-terminated */
     uint8_t *author;   /* one LM_BY_… a byte */
-    uint32_t *message; /* for a content byte: the message's index; else UINT32_MAX */
+    uint32_t *message; /* for a byte of a message: the message's index; else UINT32_MAX */
     size_t length;
 } lm_rendering;
 void lm_rendering_free(lm_rendering *rendering);
@@ -47,6 +48,13 @@ bool lm_template_mentions_system(const lm_template *self);
 temper_status lm_template_render(const lm_template *self, const lm_message *messages, size_t count,
                                  bool add_generation_prompt, const char *bos, const char *eos,
                                  lm_rendering *out, temper_error *error);
+/* The same for whatever may stand in a conversation: messages are an array of objects with a "role" and anything else;
+ * `variables` an object of further names (tools, documents, enable_thinking ...) or NULL; `now`: seconds since 1970, what
+ * strftime_now tells in UTC; NULL: strftime_now is undefined, as in lm_template_render. Borrows both until it returns. */
+temper_status lm_template_render_json(const lm_template *self, const json_t *messages,
+                                      const json_t *variables, bool add_generation_prompt, const char *bos,
+                                      const char *eos, const int64_t *now, lm_rendering *out,
+                                      temper_error *error);
 void lm_template_free(lm_template *self);
 
 #endif

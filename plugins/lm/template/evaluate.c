@@ -7,25 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-static temper_status unsupported(lm_run *run, const lm_node *node, const char *what) {
+temper_status lm_unsupported(lm_run *run, const lm_node *node, const char *what) {
     return lm_run_fail(run, node->line, TEMPER_UNSUPPORTED, "the %s \"%.60s\" is not supported", what,
-                       node->name);
-}
-
-static temper_status message_field(lm_run *run, size_t index, const char *name, size_t length,
-                                   lm_value *out) {
-    const lm_message *message = &run->messages[index];
-    lm_mark by = (lm_mark)index << 2;
-    if (length == 4 && memcmp(name, "role", 4) == 0) {
-        *out = lm_value_text(message->role, strlen(message->role), by | LM_BY_CONTENT);
-    } else if (length == 7 && memcmp(name, "content", 7) == 0) {
-        *out =
-            lm_value_text(message->content, message->content_length,
-                          by | (strcmp(message->role, "assistant") == 0 ? LM_BY_ASSISTANT : LM_BY_CONTENT));
-    } else {
-        *out = lm_value_undefined(name);
-    }
-    return TEMPER_OK;
+                       node->name == NULL ? "" : node->name);
 }
 
 static temper_status loop_field(lm_run *run, const lm_node *node, const lm_loop *loop, lm_value *out) {
@@ -45,19 +29,28 @@ static temper_status loop_field(lm_run *run, const lm_node *node, const lm_loop 
         *out = lm_value_integer(count - index - 1);
     } else if (strcmp(name, "length") == 0) {
         *out = lm_value_integer(count);
+    } else if (strcmp(name, "depth") == 0 || strcmp(name, "depth0") == 0) {
+        *out = lm_value_integer((int64_t)loop->depth + (name[5] == 0));
     } else if (strcmp(name, "previtem") == 0) {
         *out = index > 0 ? loop->items[index - 1] : lm_value_undefined("loop.previtem");
     } else if (strcmp(name, "nextitem") == 0) {
         *out = index + 1 < count ? loop->items[index + 1] : lm_value_undefined("loop.nextitem");
     } else {
-        return unsupported(run, node, "loop variable");
+        return lm_unsupported(run, node, "loop variable");
     }
     return TEMPER_OK;
 }
 
+static temper_status no_part(lm_run *run, const lm_node *node, const lm_value *of, const char *part) {
+    return lm_run_fail(run, node->line, TEMPER_INVALID, "'%.60s' is undefined, so it has no %.60s",
+                       of->name == NULL ? "it" : of->name, part);
+}
+
 static temper_status attribute(lm_run *run, const lm_node *node, const lm_value *of, lm_value *out) {
+    char part[80];
+    temper_status status = TEMPER_OK;
+    lm_value key;
     switch (of->kind) {
-    case LM_MESSAGE: return message_field(run, of->message, node->name, strlen(node->name), out);
     case LM_LOOP: return loop_field(run, node, of->loop, out);
     case LM_NAMESPACE:
         if (!lm_scope_get(of->fields, node->name, out)) {
@@ -65,66 +58,123 @@ static temper_status attribute(lm_run *run, const lm_node *node, const lm_value 
         }
         return TEMPER_OK;
     case LM_UNDEFINED:
-        return lm_run_fail(run, node->line, TEMPER_INVALID, "'%.60s' is undefined, so it has no \"%.60s\"",
-                           of->name == NULL ? "it" : of->name, node->name);
-    default: *out = lm_value_undefined(node->name); return TEMPER_OK;
+        snprintf(part, sizeof part, "\"%.60s\"", node->name);
+        return no_part(run, node, of, part);
+    default: break;
     }
+    if (lm_is_method(of, node->name)) { /* Jinja looks for those first: x.items is never x["items"] */
+        *out = (lm_value){.kind = LM_FUNCTION, .name = node->name};
+        return TEMPER_OK;
+    }
+    if (of->kind == LM_DICT) {
+        key = lm_value_text(node->name, strlen(node->name), 0);
+        status = lm_dict_get(run, of, &key, out);
+        if (!status && out->kind != LM_UNDEFINED) {
+            return TEMPER_OK;
+        }
+    }
+    *out = lm_value_undefined(node->name);
+    return status;
 }
 
 static temper_status subscript(lm_run *run, const lm_node *node, const lm_value *of, const lm_value *index,
                                lm_value *out) {
+    *out = lm_value_undefined("an item that is not there");
     if (of->kind == LM_UNDEFINED) {
-        return lm_run_fail(run, node->line, TEMPER_INVALID, "'%.60s' is undefined, so it has no items",
-                           of->name == NULL ? "it" : of->name);
+        return no_part(run, node, of, "items");
     }
-    if (of->kind == LM_MESSAGE && index->kind == LM_TEXT) {
-        char *name = lm_arena_copy(&run->arena, index->text.bytes, index->text.length);
-        return name == NULL ? lm_run_fail(run, node->line, TEMPER_NO_MEMORY, "no memory")
-                            : message_field(run, of->message, name, index->text.length, out);
-    }
-    if (of->kind == LM_LIST && index->kind == LM_INTEGER) {
-        int64_t count = (int64_t)of->list.count,
-                at = index->integer < 0 ? index->integer + count : index->integer;
-        *out = at >= 0 && at < count ? of->list.items[at] : lm_value_undefined("an item out of range");
-        return TEMPER_OK;
-    }
-    return lm_run_fail(run, node->line, TEMPER_UNSUPPORTED, "taking %s of %s is not supported",
-                       lm_value_kind_name(index), lm_value_kind_name(of));
-}
-
-static temper_status slice_end(lm_run *run, const lm_node *node, int64_t count, int64_t absent,
-                               int64_t *out) {
-    lm_value value;
-    *out = absent;
-    if (node == NULL) {
-        return TEMPER_OK;
-    }
-    temper_status status = lm_evaluate(run, node, &value);
-    if (status || value.kind == LM_NONE) {
+    if (index->kind == LM_TEXT && (of->kind == LM_LOOP || of->kind == LM_NAMESPACE || of->kind == LM_DICT)) {
+        char *name = lm_run_get(run, index->text.length + 1, 1);
+        lm_node field = {.line = node->line, .name = name};
+        if (name == NULL) {
+            return TEMPER_NO_MEMORY;
+        }
+        if (index->text.length > 0) {
+            memcpy(name, index->text.bytes, index->text.length);
+        }
+        if (of->kind != LM_DICT) {
+            return attribute(run, &field, of, out);
+        }
+        temper_status status = lm_dict_get(run, of, index, out);
+        out->name = out->kind == LM_UNDEFINED ? name : out->name;
         return status;
     }
-    if (value.kind != LM_INTEGER) {
+    if (of->kind == LM_DICT) {
+        return lm_dict_get(run, of, index, out);
+    }
+    int64_t at;
+    if ((of->kind == LM_LIST || of->kind == LM_TEXT) && lm_value_whole(index, &at)) {
+        const lm_value *items;
+        size_t count;
+        temper_status status = lm_value_items(run, node->line, of, &items, &count);
+        at = at < 0 ? at + (int64_t)count : at;
+        if (!status && at >= 0 && at < (int64_t)count) {
+            *out = items[at];
+        }
+        return status;
+    }
+    return TEMPER_OK;
+}
+
+static temper_status slice_part(lm_run *run, const lm_node *node, bool *given, int64_t *out) {
+    lm_value value = {.kind = LM_NONE};
+    temper_status status = node == NULL ? TEMPER_OK : lm_evaluate(run, node, &value);
+    *given = value.kind != LM_NONE;
+    if (!status && *given && !lm_value_whole(&value, out)) {
         return lm_run_fail(run, node->line, TEMPER_INVALID, "a slice by %s", lm_value_kind_name(&value));
     }
-    int64_t at = value.integer < 0 ? value.integer + count : value.integer;
-    *out = at < 0 ? 0 : at > count ? count : at;
-    return TEMPER_OK;
+    return status;
+}
+
+/* As Python's slice.indices brings an end into a sequence. */
+static int64_t slice_end(int64_t at, int64_t count, bool back) {
+    at = at < 0 ? at + count : at;
+    return at < 0 ? (back ? -1 : 0) : at >= count ? (back ? count - 1 : count) : at;
 }
 
 static temper_status slice(lm_run *run, const lm_node *node, const lm_value *of, lm_value *out) {
-    int64_t from, to, count = of->kind == LM_LIST ? (int64_t)of->list.count : 0;
+    int64_t from = 0, to = 0, step = 1;
+    bool has_from, has_to, has_step;
+    const lm_value *items;
+    size_t length, used = 0;
     temper_status status;
-    if (of->kind != LM_LIST) {
-        return lm_run_fail(run, node->line, TEMPER_UNSUPPORTED, "a slice of %s is not supported",
-                           lm_value_kind_name(of));
+    if (of->kind == LM_UNDEFINED) {
+        return no_part(run, node, of, "items");
     }
-    if ((status = slice_end(run, node->b, count, 0, &from)) ||
-        (status = slice_end(run, node->c, count, count, &to))) {
+    if (of->kind != LM_LIST && of->kind != LM_TEXT) {
+        return lm_run_fail(run, node->line, TEMPER_INVALID, "a slice of %s", lm_value_kind_name(of));
+    }
+    if ((status = slice_part(run, node->b, &has_from, &from)) ||
+        (status = slice_part(run, node->c, &has_to, &to)) ||
+        (status = slice_part(run, node->items, &has_step, &step)) ||
+        (status = lm_value_items(run, node->line, of, &items, &length))) {
         return status;
     }
-    *out = (lm_value){.kind = LM_LIST,
-                      .list = {of->list.items + from, to > from ? (size_t)(to - from) : 0, of->list.depth}};
-    return TEMPER_OK;
+    int64_t count = (int64_t)length;
+    bool back = step < 0;
+    if (step == 0 || step == INT64_MIN) {
+        return lm_run_fail(run, node->line, TEMPER_INVALID, "a slice by steps of zero");
+    }
+    from = has_from ? slice_end(from, count, back) : back ? count - 1 : 0;
+    to = has_to ? slice_end(to, count, back) : back ? -1 : count;
+    lm_value *kept = lm_run_get(run, length, sizeof *kept);
+    if (kept == NULL) {
+        return TEMPER_NO_MEMORY;
+    }
+    step = step > count + 1 ? count + 1 : step < -count - 1 ? -count - 1 : step;
+    for (int64_t i = from; back ? i > to : i < to; i += step) {
+        kept[used++] = items[i];
+    }
+    *out = lm_value_list(kept, used);
+    out->list.tuple = of->kind == LM_LIST && of->list.tuple;
+    if (of->kind == LM_TEXT) {
+        lm_builder builder = {.run = run};
+        for (size_t i = 0; i < used; i++) {
+            lm_build(&builder, &kept[i].text);
+        }
+        return lm_build_end(&builder, out);
+    }
+    return lm_run_work(run, length * 16);
 }
 
 /* Python's floored division. */
@@ -141,11 +191,25 @@ static temper_status divide(lm_run *run, const lm_node *node, int64_t a, int64_t
     return TEMPER_OK;
 }
 
-static temper_status arithmetic(lm_run *run, const lm_node *node, int64_t a, int64_t b, lm_value *out) {
-    int64_t result;
-    bool overflow = node->op == LM_ADD        ? __builtin_add_overflow(a, b, &result)
-                    : node->op == LM_SUBTRACT ? __builtin_sub_overflow(a, b, &result)
-                                              : __builtin_mul_overflow(a, b, &result);
+static temper_status whole_arithmetic(lm_run *run, const lm_node *node, int64_t a, int64_t b, lm_value *out) {
+    int64_t result = 1;
+    bool overflow = false;
+    if (node->op == LM_FLOOR || node->op == LM_REMAINDER) {
+        return divide(run, node, a, b, out);
+    }
+    if (node->op == LM_POWER) {
+        if (b < 0) {
+            return lm_run_fail(run, node->line, TEMPER_UNSUPPORTED, "\"**\" with a negative exponent");
+        }
+        for (; b > 0 && !overflow && a != 1; b--) {
+            overflow = __builtin_mul_overflow(result, a, &result) || (b > 64 && (a < -1 || a > 1));
+            b = (a == 0 || a == -1) && b > 2 ? 2 + b % 2 : b;
+        }
+    } else {
+        overflow = node->op == LM_ADD        ? __builtin_add_overflow(a, b, &result)
+                   : node->op == LM_SUBTRACT ? __builtin_sub_overflow(a, b, &result)
+                                             : __builtin_mul_overflow(a, b, &result);
+    }
     if (overflow) {
         return lm_run_fail(run, node->line, TEMPER_INVALID, "a number out of range");
     }
@@ -153,15 +217,54 @@ static temper_status arithmetic(lm_run *run, const lm_node *node, int64_t a, int
     return TEMPER_OK;
 }
 
+static temper_status repeat(lm_run *run, const lm_value *what, int64_t times, lm_value *out) {
+    lm_builder builder = {.run = run};
+    size_t count = what->kind == LM_LIST ? what->list.count : 0, total = 0;
+    times = times < 0 ? 0 : times;
+    if (what->kind == LM_TEXT) {
+        for (int64_t i = 0; i < times && what->text.length > 0 && !builder.status; i++) {
+            lm_build(&builder, &what->text);
+            run->steps++;
+        }
+        return lm_build_end(&builder, out);
+    }
+    if (__builtin_mul_overflow(count, (size_t)times, &total)) {
+        total = SIZE_MAX;
+    }
+    lm_value *items = lm_run_get(run, total, sizeof *items);
+    for (size_t i = 0; items != NULL && i < total; i++) {
+        items[i] = what->list.items[i % count];
+    }
+    *out = lm_value_list(items, total);
+    out->list.tuple = what->list.tuple;
+    return items == NULL ? TEMPER_NO_MEMORY : lm_run_work(run, total);
+}
+
+static temper_status join_lists(lm_run *run, const lm_value *a, const lm_value *b, lm_value *out) {
+    size_t count = a->list.count + b->list.count;
+    lm_value *items = lm_run_get(run, count, sizeof *items);
+    if (items == NULL) {
+        return TEMPER_NO_MEMORY;
+    }
+    for (size_t i = 0; i < count; i++) {
+        items[i] = i < a->list.count ? a->list.items[i] : b->list.items[i - a->list.count];
+    }
+    *out = lm_value_list(items, count);
+    out->list.tuple = a->list.tuple;
+    return lm_run_work(run, count * 16);
+}
+
 static temper_status binary(lm_run *run, const lm_node *node, lm_value *out) {
     lm_value a, b;
     lm_text left, right;
+    int64_t x, y;
+    double p, q;
     temper_status status;
     if ((status = lm_evaluate(run, node->a, &a)) || (status = lm_evaluate(run, node->b, &b))) {
         return status;
     }
+    run->line = node->line;
     if (node->op == LM_JOIN) {
-        run->line = node->line;
         if ((status = lm_value_print(run, &a, &left)) || (status = lm_value_print(run, &b, &right))) {
             return status;
         }
@@ -170,66 +273,61 @@ static temper_status binary(lm_run *run, const lm_node *node, lm_value *out) {
     if (node->op == LM_ADD && a.kind == LM_TEXT && b.kind == LM_TEXT) {
         return lm_text_join(run, &a.text, &b.text, out);
     }
-    if ((a.kind == LM_INTEGER || a.kind == LM_BOOL) && (b.kind == LM_INTEGER || b.kind == LM_BOOL)) {
-        int64_t x = a.kind == LM_BOOL ? a.flag : a.integer, y = b.kind == LM_BOOL ? b.flag : b.integer;
-        return node->op == LM_FLOOR || node->op == LM_REMAINDER ? divide(run, node, x, y, out)
-                                                                : arithmetic(run, node, x, y, out);
+    if (node->op == LM_ADD && a.kind == LM_LIST && b.kind == LM_LIST && a.list.tuple == b.list.tuple) {
+        return join_lists(run, &a, &b, out);
     }
-    static const char *const signs[] = {"+", "-", "*", "//", "%"};
-    bool undefined =
-        a.kind == LM_UNDEFINED || b.kind == LM_UNDEFINED || a.kind == LM_NONE || b.kind == LM_NONE;
-    return lm_run_fail(run, node->line, undefined ? TEMPER_INVALID : TEMPER_UNSUPPORTED,
+    if (lm_value_whole(&a, &x) && lm_value_whole(&b, &y) && node->op != LM_DIVIDE) {
+        return whole_arithmetic(run, node, x, y, out);
+    }
+    if (node->op == LM_MULTIPLY && (a.kind == LM_TEXT || a.kind == LM_LIST) && lm_value_whole(&b, &y)) {
+        return repeat(run, &a, y, out);
+    }
+    if (lm_value_number(&a, &p) && lm_value_number(&b, &q) && node->op != LM_POWER && node->op != LM_FLOOR &&
+        node->op != LM_REMAINDER) {
+        if (node->op == LM_DIVIDE && q == 0) {
+            return lm_run_fail(run, node->line, TEMPER_INVALID, "a division by zero");
+        }
+        *out = lm_value_float(node->op == LM_ADD        ? p + q
+                              : node->op == LM_SUBTRACT ? p - q
+                              : node->op == LM_MULTIPLY ? p * q
+                                                        : p / q);
+        return TEMPER_OK;
+    }
+    static const char *const signs[] = {"+", "-", "*", "//", "%", "/", "**"};
+    bool formats = node->op == LM_REMAINDER && a.kind == LM_TEXT;
+    return lm_run_fail(run, node->line, formats ? TEMPER_UNSUPPORTED : TEMPER_INVALID,
                        "\"%s\" of %s and %s is not supported", signs[node->op], lm_value_kind_name(&a),
                        lm_value_kind_name(&b));
 }
 
 static temper_status contains(lm_run *run, const lm_node *node, const lm_value *item, const lm_value *of,
                               bool *out) {
+    temper_status status = TEMPER_OK;
+    lm_value found;
     *out = false;
     if (of->kind == LM_TEXT && item->kind == LM_TEXT) {
         *out = item->text.length == 0 ||
                (of->text.length > 0 &&
                 memmem(of->text.bytes, of->text.length, item->text.bytes, item->text.length) != NULL);
+        status = lm_run_work(run, of->text.length);
     } else if (of->kind == LM_LIST) {
-        for (size_t i = 0; i < of->list.count && !*out; i++) {
-            *out = lm_value_equal(run, item, &of->list.items[i]);
+        for (size_t i = 0; i < of->list.count && !*out && !status; i++) {
+            status = lm_value_equal(run, item, &of->list.items[i], out);
         }
-    } else if (of->kind == LM_MESSAGE && item->kind == LM_TEXT) {
-        *out = (item->text.length == 4 && memcmp(item->text.bytes, "role", 4) == 0) ||
-               (item->text.length == 7 && memcmp(item->text.bytes, "content", 7) == 0);
+    } else if (of->kind == LM_DICT) {
+        status = lm_dict_get(run, of, item, &found);
+        *out = found.kind != LM_UNDEFINED;
     } else if (of->kind != LM_UNDEFINED) {
-        return lm_run_fail(run, node->line, TEMPER_UNSUPPORTED, "\"in\" of %s in %s is not supported",
-                           lm_value_kind_name(item), lm_value_kind_name(of));
+        return lm_run_fail(run, node->line, TEMPER_INVALID, "\"in\" of %s in %s", lm_value_kind_name(item),
+                           lm_value_kind_name(of));
     }
-    return TEMPER_OK;
-}
-
-static temper_status order(lm_run *run, const lm_node *link, const lm_value *a, const lm_value *b,
-                           bool *out) {
-    int sign;
-    bool numbers =
-        (a->kind == LM_INTEGER || a->kind == LM_BOOL) && (b->kind == LM_INTEGER || b->kind == LM_BOOL);
-    if (numbers) {
-        int64_t x = a->kind == LM_BOOL ? a->flag : a->integer, y = b->kind == LM_BOOL ? b->flag : b->integer;
-        sign = (x > y) - (x < y);
-    } else if (a->kind == LM_TEXT && b->kind == LM_TEXT) {
-        size_t least = a->text.length < b->text.length ? a->text.length : b->text.length;
-        sign = least == 0 ? 0 : memcmp(a->text.bytes, b->text.bytes, least);
-        sign = sign != 0 ? sign : (a->text.length > b->text.length) - (a->text.length < b->text.length);
-    } else {
-        return lm_run_fail(run, link->line, TEMPER_INVALID, "%s and %s have no order", lm_value_kind_name(a),
-                           lm_value_kind_name(b));
-    }
-    *out = link->op == LM_LESS      ? sign < 0
-           : link->op == LM_AT_MOST ? sign <= 0
-           : link->op == LM_MORE    ? sign > 0
-                                    : sign >= 0;
-    return TEMPER_OK;
+    return status;
 }
 
 static temper_status compare(lm_run *run, const lm_node *node, lm_value *out) {
     lm_value left, right;
     bool holds = true;
+    int sign;
     temper_status status = lm_evaluate(run, node->a, &left);
     for (const lm_node *link = node->b; link != NULL && holds && !status; link = link->next) {
         status = lm_evaluate(run, link->a, &right);
@@ -237,216 +335,167 @@ static temper_status compare(lm_run *run, const lm_node *node, lm_value *out) {
             return status;
         }
         if (link->op == LM_EQUAL || link->op == LM_UNEQUAL) {
-            holds = lm_value_equal(run, &left, &right) == (link->op == LM_EQUAL);
+            status = lm_value_equal(run, &left, &right, &holds);
+            holds = holds == (link->op == LM_EQUAL);
         } else if (link->op == LM_IN || link->op == LM_NOT_IN) {
             status = contains(run, link, &left, &right, &holds);
             holds = holds == (link->op == LM_IN);
-        } else {
-            status = order(run, link, &left, &right, &holds);
+        } else if (!(status = lm_value_order(run, link->line, &left, &right, &sign))) {
+            holds = link->op == LM_LESS      ? sign < 0
+                    : link->op == LM_AT_MOST ? sign <= 0
+                    : link->op == LM_MORE    ? sign > 0
+                                             : sign >= 0;
         }
         left = right;
-        if (!status && run->steps > LM_TEMPLATE_STEPS) {
-            status = lm_run_fail(run, node->line, TEMPER_INVALID, "more than %d steps", LM_TEMPLATE_STEPS);
-        }
     }
     *out = lm_value_bool(holds);
     return status;
 }
 
-static temper_status test(lm_run *run, const lm_node *node, lm_value *out) {
-    lm_value value;
-    temper_status status = lm_evaluate(run, node->a, &value);
-    const char *name = node->name;
-    if (status) {
-        return status;
-    }
-    lm_value_kind kind = value.kind;
-    bool holds;
-    if (node->items != NULL) {
-        return unsupported(run, node, "test with an argument");
-    }
-    if (strcmp(name, "defined") == 0) {
-        holds = kind != LM_UNDEFINED;
-    } else if (strcmp(name, "undefined") == 0) {
-        holds = kind == LM_UNDEFINED;
-    } else if (strcmp(name, "none") == 0) {
-        holds = kind == LM_NONE;
-    } else if (strcmp(name, "string") == 0) {
-        holds = kind == LM_TEXT;
-    } else if (strcmp(name, "boolean") == 0) {
-        holds = kind == LM_BOOL;
-    } else if (strcmp(name, "integer") == 0) {
-        holds = kind == LM_INTEGER;
-    } else if (strcmp(name, "number") == 0) {
-        holds = kind == LM_INTEGER || kind == LM_BOOL;
-    } else if (strcmp(name, "true") == 0) {
-        holds = kind == LM_BOOL && value.flag;
-    } else if (strcmp(name, "false") == 0) {
-        holds = kind == LM_BOOL && !value.flag;
-    } else if (strcmp(name, "mapping") == 0) {
-        holds = kind == LM_MESSAGE;
-    } else if (strcmp(name, "iterable") == 0 || strcmp(name, "sequence") == 0) {
-        holds = kind == LM_TEXT || kind == LM_LIST || kind == LM_MESSAGE || kind == LM_UNDEFINED;
-    } else {
-        return unsupported(run, node, "test");
-    }
-    *out = lm_value_bool(holds);
-    return TEMPER_OK;
-}
-
-/* Characters of UTF-8: bytes that do not continue one. */
-static int64_t characters(const lm_text *text) {
-    int64_t count = 0;
-    for (size_t i = 0; i < text->length; i++) {
-        count += ((unsigned char)text->bytes[i] & 0xC0) != 0x80;
-    }
-    return count;
-}
-
-static lm_value stripped(const lm_text *text, bool front, bool back) {
-    size_t from = front ? lm_space_front(text->bytes, text->length) : 0;
-    size_t less = back ? lm_space_back(text->bytes + from, text->length - from) : 0;
-    lm_value value = {.kind = LM_TEXT};
-    value.text = lm_text_part(text, from, text->length - from - less);
-    return value;
-}
-
-static temper_status filter(lm_run *run, const lm_node *node, lm_value *out) {
-    lm_value value;
-    lm_text text;
-    temper_status status = lm_evaluate(run, node->a, &value);
-    if (status) {
-        return status;
-    }
-    if (node->items != NULL) {
-        return unsupported(run, node, "filter with an argument");
-    }
-    if (strcmp(node->name, "trim") == 0 || strcmp(node->name, "string") == 0) {
-        run->line = node->line;
-        status = lm_value_print(run, &value, &text);
-        if (!status && node->name[0] == 't') {
-            *out = stripped(&text, true, true);
-        } else if (!status) {
-            *out = (lm_value){.kind = LM_TEXT, .text = text};
-        }
-        return status;
-    }
-    if (strcmp(node->name, "length") == 0 || strcmp(node->name, "count") == 0) {
-        if (value.kind == LM_TEXT) {
-            *out = lm_value_integer(characters(&value.text));
-        } else if (value.kind == LM_LIST) {
-            *out = lm_value_integer((int64_t)value.list.count);
-        } else if (value.kind == LM_UNDEFINED || value.kind == LM_MESSAGE) {
-            *out = lm_value_integer(value.kind == LM_MESSAGE ? 2 : 0);
-        } else {
-            return lm_run_fail(run, node->line, TEMPER_INVALID, "%s has no length",
-                               lm_value_kind_name(&value));
-        }
-        return TEMPER_OK;
-    }
-    return unsupported(run, node, "filter");
-}
-
-static temper_status method(lm_run *run, const lm_node *node, lm_value *out) {
-    lm_value value, argument;
-    const char *name = node->name;
-    temper_status status = lm_evaluate(run, node->a, &value);
-    if (status) {
-        return status;
-    }
-    bool strip = strcmp(name, "strip") == 0, left = strcmp(name, "lstrip") == 0,
-         right = strcmp(name, "rstrip") == 0;
-    if (value.kind == LM_TEXT && node->items == NULL && (strip || left || right)) {
-        *out = stripped(&value.text, !right, !left);
-        return TEMPER_OK;
-    }
-    bool starts = strcmp(name, "startswith") == 0, ends = strcmp(name, "endswith") == 0;
-    if (value.kind == LM_TEXT && (starts || ends) && node->items != NULL && node->items->next == NULL &&
-        node->items->name == NULL) {
-        status = lm_evaluate(run, node->items->a, &argument);
-        if (!status && argument.kind == LM_TEXT) {
-            size_t size = argument.text.length;
-            const char *at =
-                value.text.bytes + (starts || size > value.text.length ? 0 : value.text.length - size);
-            *out = lm_value_bool(size <= value.text.length && memcmp(at, argument.text.bytes, size) == 0);
-            return TEMPER_OK;
-        }
-    }
-    if (status) {
-        return status;
-    }
-    if (value.kind == LM_UNDEFINED) {
-        return lm_run_fail(run, node->line, TEMPER_INVALID, "'%.60s' is undefined, so it has no \"%.60s\"",
-                           value.name == NULL ? "it" : value.name, name);
-    }
-    return unsupported(run, node, "method");
-}
-
-static temper_status raise(lm_run *run, const lm_node *node) {
-    lm_value value;
-    lm_text text;
-    if (node->items == NULL || node->items->next != NULL) {
-        return lm_run_fail(run, node->line, TEMPER_INVALID, "raise_exception takes one message");
-    }
-    temper_status status = lm_evaluate(run, node->items->a, &value);
-    run->line = node->line;
-    if (status || (status = lm_value_print(run, &value, &text))) {
-        return status;
-    }
-    return temper_fail(run->error, TEMPER_INVALID, "%.*s", text.length > 800 ? 800 : (int)text.length,
-                       text.bytes);
-}
-
-static temper_status call(lm_run *run, const lm_node *node, lm_value *out) {
-    if (strcmp(node->name, "raise_exception") == 0) {
-        return raise(run, node);
-    }
-    if (strcmp(node->name, "namespace") != 0) {
-        return unsupported(run, node, "function");
-    }
-    lm_scope *fields = lm_arena_get(&run->arena, sizeof *fields);
-    if (fields == NULL) {
-        return lm_run_fail(run, node->line, TEMPER_NO_MEMORY, "no memory");
-    }
-    for (const lm_node *item = node->items; item != NULL; item = item->next) {
-        lm_value value;
-        temper_status status;
-        if (item->name == NULL) {
-            return unsupported(run, node, "argument without a name of");
-        }
-        if ((status = lm_evaluate(run, item->a, &value)) ||
-            (status = lm_scope_set(run, fields, item->name, value))) {
-            return status;
-        }
-    }
-    *out = (lm_value){.kind = LM_NAMESPACE, .fields = fields};
-    return TEMPER_OK;
-}
-
-static temper_status list(lm_run *run, const lm_node *node, lm_value *out) {
+temper_status lm_arguments_evaluate(lm_run *run, const lm_node *node, lm_arguments *out) {
     size_t count = 0, i = 0;
-    unsigned depth = 0;
     for (const lm_node *item = node->items; item != NULL; item = item->next) {
         count++;
     }
-    lm_value *items = lm_arena_get(&run->arena, count * sizeof *items + 1);
-    if (items == NULL) {
-        return lm_run_fail(run, node->line, TEMPER_NO_MEMORY, "no memory");
+    out->count = count;
+    out->values = lm_run_get(run, count, sizeof *out->values);
+    out->names = out->values == NULL ? NULL : lm_run_get(run, count, sizeof *out->names);
+    if (out->names == NULL) {
+        return TEMPER_NO_MEMORY;
     }
-    for (const lm_node *item = node->items; item != NULL; item = item->next) {
-        temper_status status = lm_evaluate(run, item->a, &items[i]);
+    for (const lm_node *item = node->items; item != NULL; item = item->next, i++) {
+        temper_status status = lm_evaluate(run, item->a, &out->values[i]);
         if (status) {
             return status;
         }
-        depth = items[i].kind == LM_LIST && items[i].list.depth >= depth ? items[i].list.depth + 1 : depth;
-        i++;
+        out->names[i] = item->name;
+        if (item->name == NULL && i > 0 && out->names[i - 1] != NULL) {
+            return lm_run_fail(run, node->line, TEMPER_INVALID, "an argument by place after one by name");
+        }
     }
-    if (depth > LM_MAX_LIST_DEPTH) {
-        return lm_run_fail(run, node->line, TEMPER_UNSUPPORTED, "lists nested deeper than %d",
-                           LM_MAX_LIST_DEPTH);
-    }
-    *out = (lm_value){.kind = LM_LIST, .list = {items, count, depth}};
     return TEMPER_OK;
+}
+
+temper_status lm_arguments_name(lm_run *run, const lm_node *node, const lm_arguments *arguments,
+                                const char *const *names, const lm_value **out) {
+    size_t known = 0;
+    for (; names[known] != NULL; known++) {
+        out[known] = NULL;
+    }
+    for (size_t i = 0; i < arguments->count; i++) {
+        size_t at = i;
+        const char *name = arguments->names[i];
+        for (at = name == NULL ? i : 0; name != NULL && at < known && strcmp(names[at], name) != 0;) {
+            at++;
+        }
+        if (at >= known || out[at] != NULL) {
+            return lm_run_fail(run, node->line, TEMPER_UNSUPPORTED,
+                               "the argument %zu \"%.40s\" of \"%.60s\" is not supported", i + 1,
+                               name == NULL ? "" : name, node->name == NULL ? "" : node->name);
+        }
+        out[at] = &arguments->values[i];
+    }
+    return TEMPER_OK;
+}
+
+static temper_status applied(lm_run *run, const lm_node *node, lm_value *out) {
+    lm_value value;
+    lm_arguments arguments;
+    bool holds = false;
+    temper_status status = lm_evaluate(run, node->a, &value);
+    if (status || (status = lm_arguments_evaluate(run, node, &arguments))) {
+        return status;
+    }
+    run->line = node->line;
+    if (node->kind == LM_NODE_FILTER) {
+        return lm_filter(run, node, node->name, &value, &arguments, out);
+    }
+    status = lm_test(run, node, node->name, &value, &arguments, &holds);
+    *out = lm_value_bool(holds);
+    return status;
+}
+
+static temper_status cycle(lm_run *run, const lm_node *node, const lm_loop *loop,
+                           const lm_arguments *arguments, lm_value *out) {
+    if (arguments->count == 0) {
+        return lm_run_fail(run, node->line, TEMPER_INVALID, "loop.cycle of nothing");
+    }
+    *out = arguments->values[loop->index % arguments->count];
+    return TEMPER_OK;
+}
+
+/* A value that can be called: a macro, or a recursive loop. */
+static temper_status call_value(lm_run *run, const lm_node *node, const lm_value *callee,
+                                const lm_arguments *arguments, lm_value *out) {
+    if (callee->kind == LM_MACRO) {
+        return lm_call_macro(run, node, callee->macro, arguments, NULL, out);
+    }
+    if (callee->kind == LM_LOOP && arguments->count == 1) {
+        return lm_call_loop(run, node, callee->loop, &arguments->values[0], out);
+    }
+    return lm_run_fail(run, node->line, TEMPER_INVALID, "%s, \"%.60s\", cannot be called",
+                       lm_value_kind_name(callee), node->name);
+}
+
+static temper_status method(lm_run *run, const lm_node *node, lm_value *out) {
+    lm_value of, field;
+    lm_arguments arguments;
+    temper_status status = lm_evaluate(run, node->a, &of);
+    if (status || (status = lm_arguments_evaluate(run, node, &arguments))) {
+        return status;
+    }
+    run->line = node->line;
+    if (of.kind == LM_LOOP && strcmp(node->name, "cycle") == 0) {
+        return cycle(run, node, of.loop, &arguments, out);
+    }
+    if (of.kind == LM_NAMESPACE && lm_scope_get(of.fields, node->name, &field)) {
+        return call_value(run, node, &field, &arguments, out);
+    }
+    if (of.kind == LM_UNDEFINED) {
+        return no_part(run, node, &of, node->name);
+    }
+    return lm_method(run, node, &of, &arguments, out);
+}
+
+static temper_status call(lm_run *run, const lm_node *node, lm_value *out) {
+    lm_value callee;
+    lm_arguments arguments;
+    temper_status status = lm_arguments_evaluate(run, node, &arguments);
+    if (status) {
+        return status;
+    }
+    run->line = node->line;
+    if (lm_scope_get(run->scope, node->name, &callee)) {
+        return call_value(run, node, &callee, &arguments, out);
+    }
+    return lm_function(run, node, &arguments, out);
+}
+
+static temper_status collect(lm_run *run, const lm_node *node, lm_value *out) {
+    lm_arguments items;
+    temper_status status = lm_arguments_evaluate(run, node, &items);
+    if (status || node->kind != LM_NODE_DICT) {
+        *out = lm_value_list(items.values, items.count);
+        out->list.tuple = node->kind == LM_NODE_TUPLE;
+        return status;
+    }
+    size_t count = 0;
+    for (size_t i = 0; i < items.count && !status;
+         i += 2) { /* a key that comes again gives its first a new value */
+        lm_value *pair = items.values;
+        bool same = false;
+        for (; pair < items.values + 2 * count && !status; pair += 2) {
+            status = lm_value_equal(run, pair, &items.values[i], &same);
+            if (same) {
+                break;
+            }
+        }
+        pair[0] = same ? pair[0] : items.values[i];
+        pair[1] = items.values[i + 1];
+        count += !same;
+    }
+    *out = (lm_value){.kind = LM_DICT, .dict = {items.values, count}};
+    return status;
 }
 
 static temper_status conditional(lm_run *run, const lm_node *node, lm_value *out) {
@@ -467,14 +516,19 @@ static temper_status conditional(lm_run *run, const lm_node *node, lm_value *out
 
 static temper_status negate(lm_run *run, const lm_node *node, lm_value *out) {
     lm_value value;
+    int64_t whole;
     temper_status status = lm_evaluate(run, node->a, &value);
-    if (!status && (value.kind != LM_INTEGER || value.integer == INT64_MIN)) {
-        status = lm_run_fail(run, node->line, TEMPER_INVALID, "\"-\" of %s", lm_value_kind_name(&value));
+    if (status) {
+        return status;
     }
-    if (!status) {
-        *out = lm_value_integer(-value.integer);
+    if (value.kind == LM_FLOAT) {
+        *out = lm_value_float(-value.number);
+    } else if (lm_value_whole(&value, &whole) && whole != INT64_MIN) {
+        *out = lm_value_integer(-whole);
+    } else {
+        return lm_run_fail(run, node->line, TEMPER_INVALID, "\"-\" of %s", lm_value_kind_name(&value));
     }
-    return status;
+    return TEMPER_OK;
 }
 
 static temper_status logical(lm_run *run, const lm_node *node, lm_value *out) {
@@ -502,27 +556,18 @@ static temper_status postfix(lm_run *run, const lm_node *node, lm_value *out) {
     return status ? status : subscript(run, node, &of, &index, out);
 }
 
-static bool is_function(const char *name) {
-    static const char *const names[] = {"raise_exception", "strftime_now", "namespace", "range", "dict",
-                                        "lipsum",          "cycler",       "joiner"};
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        if (strcmp(names[i], name) == 0) {
-            return true;
-        }
-    }
-    return false;
-}
-
 static temper_status evaluate(lm_run *run, const lm_node *node, lm_value *out) {
     switch (node->kind) {
     case LM_NODE_LITERAL: *out = node->value; return TEMPER_OK;
     case LM_NODE_NAME:
         if (!lm_scope_get(run->scope, node->name, out)) {
-            *out = is_function(node->name) ? (lm_value){.kind = LM_FUNCTION, .name = node->name}
-                                           : lm_value_undefined(node->name);
+            *out = lm_is_function(run, node->name) ? (lm_value){.kind = LM_FUNCTION, .name = node->name}
+                                                   : lm_value_undefined(node->name);
         }
         return TEMPER_OK;
-    case LM_NODE_LIST: return list(run, node, out);
+    case LM_NODE_LIST:
+    case LM_NODE_TUPLE:
+    case LM_NODE_DICT: return collect(run, node, out);
     case LM_NODE_ATTRIBUTE:
     case LM_NODE_INDEX:
     case LM_NODE_SLICE: return postfix(run, node, out);
@@ -533,8 +578,8 @@ static temper_status evaluate(lm_run *run, const lm_node *node, lm_value *out) {
     case LM_NODE_CONDITIONAL: return conditional(run, node, out);
     case LM_NODE_BINARY: return binary(run, node, out);
     case LM_NODE_COMPARE: return compare(run, node, out);
-    case LM_NODE_TEST: return test(run, node, out);
-    case LM_NODE_FILTER: return filter(run, node, out);
+    case LM_NODE_TEST:
+    case LM_NODE_FILTER: return applied(run, node, out);
     case LM_NODE_CALL: return call(run, node, out);
     case LM_NODE_METHOD: return method(run, node, out);
     }
@@ -547,7 +592,7 @@ temper_status lm_evaluate(lm_run *run, const lm_node *node, lm_value *out) {
         return lm_run_fail(run, node->line, TEMPER_INVALID, "more than %d steps", LM_TEMPLATE_STEPS);
     }
     if (run->depth >= LM_MAX_EVALUATIONS) {
-        return lm_run_fail(run, node->line, TEMPER_UNSUPPORTED, "an expression of more than %d parts",
+        return lm_run_fail(run, node->line, TEMPER_UNSUPPORTED, "more than %d parts inside one another",
                            LM_MAX_EVALUATIONS);
     }
     run->depth++;

@@ -135,9 +135,10 @@ static size_t keep_before(const struct lexer *self, const char *text, size_t len
     return length;
 }
 
-/* The end delimiter from `from` on; strings inside values and blocks may hold one. */
+/* The end delimiter from `from` on; strings inside values and blocks may hold one, and so may brackets: {{ {'a': {}} }}. */
 static size_t find_end(const struct lexer *self, size_t from, char closer) {
     char quote = 0;
+    size_t open = 0;
     for (size_t i = from; i + 1 < self->length; i++) {
         char c = self->source[i];
         if (closer != '#' && quote != 0) {
@@ -148,8 +149,12 @@ static size_t find_end(const struct lexer *self, size_t from, char closer) {
             }
         } else if (closer != '#' && (c == '"' || c == '\'')) {
             quote = c;
-        } else if (c == closer && self->source[i + 1] == '}') {
+        } else if (open == 0 && c == closer && self->source[i + 1] == '}') {
             return i;
+        } else if (closer != '#' && (c == '(' || c == '[' || c == '{')) {
+            open++;
+        } else if (closer != '#' && open > 0 && (c == ')' || c == ']' || c == '}')) {
+            open--;
         }
     }
     return self->length;

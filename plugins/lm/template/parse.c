@@ -1,4 +1,5 @@
-/* parse.c: the statements of a template: for, if, set, break, continue; generation blocks are passed through.
+/* parse.c: the statements of a template: for, if, set, macro, call, filter, with, break, continue; generation blocks
+ * are passed through.
  *
  * Invariant: every block that begins ends with its own end; another statement is refused by name and line. */
 #include "internal.h"
@@ -72,23 +73,18 @@ static lm_statement *parse_for(struct parser *self, lm_words *words) {
     if (statement == NULL) {
         return NULL;
     }
-    if (words->kind != LM_WORD_NAME) {
+    if (words->kind != LM_WORD_NAME && !lm_words_is(words, "(")) {
         lm_words_fail(words, TEMPER_INVALID, "\"for\" without a name");
     }
-    statement->text = words->string;
-    lm_words_next(words);
-    if (lm_words_is(words, ",")) {
-        lm_words_fail(words, TEMPER_UNSUPPORTED, "\"for\" with more than one name is not supported");
-    } else if (!lm_words_take(words, "in")) {
+    statement->names = lm_parse_names(words);
+    if (!words->status && !lm_words_take(words, "in")) {
         lm_words_fail(words, TEMPER_INVALID, "\"for\" without \"in\"");
     }
-    statement->value = lm_parse_without_condition(words);
+    statement->value = lm_parse_tuple(words, false);
     if (lm_words_take(words, "if")) {
         statement->filter = lm_parse_expression(words);
     }
-    if (lm_words_is(words, "recursive")) {
-        lm_words_fail(words, TEMPER_UNSUPPORTED, "\"recursive\" is not supported");
-    }
+    statement->recursive = lm_words_take(words, "recursive");
     if (!finish(self, words)) {
         return NULL;
     }
@@ -134,16 +130,29 @@ static lm_statement *parse_if(struct parser *self, lm_words *words) {
     return expect_end(self, first, "endif", line);
 }
 
+/* What the filters after a "|" work on when it is a block's output. */
+static lm_node *parse_block_filters(lm_words *words) {
+    return lm_parse_filters(words, lm_new_node(words, LM_NODE_LITERAL, NULL, NULL));
+}
+
+static lm_statement *parse_until(struct parser *self, lm_statement *statement, const char *end) {
+    const char *const ends[] = {end, NULL};
+    unsigned line = self->piece->line;
+    self->piece++;
+    statement->body = parse_body(self, ends);
+    return expect_end(self, statement, end, line);
+}
+
 static lm_statement *parse_set(struct parser *self, lm_words *words) {
     lm_statement *statement = new_statement(self, LM_SET);
     if (statement == NULL) {
         return NULL;
     }
-    if (words->kind != LM_WORD_NAME) {
+    if (words->kind != LM_WORD_NAME && !lm_words_is(words, "(")) {
         lm_words_fail(words, TEMPER_INVALID, "\"set\" without a name");
     }
-    statement->text = words->string;
-    lm_words_next(words);
+    statement->names = lm_parse_names(words);
+    statement->text = statement->names == NULL ? NULL : statement->names->name;
     if (lm_words_take(words, ".")) {
         statement->field = words->string;
         if (words->kind != LM_WORD_NAME) {
@@ -151,16 +160,107 @@ static lm_statement *parse_set(struct parser *self, lm_words *words) {
         }
         lm_words_next(words);
     }
-    if (!lm_words_take(words, "=")) {
-        lm_words_fail(words, TEMPER_UNSUPPORTED,
-                      "\"set\" of anything but one name = one value is not supported");
+    if (lm_words_take(words, "=")) {
+        statement->value = lm_parse_tuple(words, true);
+        return finish(self, words) ? (self->piece++, statement) : NULL;
     }
-    statement->value = lm_parse_expression(words);
+    if (words->status || statement->names->next != NULL ||
+        (words->kind != LM_WORD_END && !lm_words_is(words, "|"))) {
+        lm_words_fail(words, TEMPER_UNSUPPORTED, "\"set\" of this kind is not supported");
+    }
+    statement->kind = LM_SET_BLOCK;
+    statement->value = parse_block_filters(words);
+    return finish(self, words) ? parse_until(self, statement, "endset") : NULL;
+}
+
+static lm_statement *parse_macro(struct parser *self, lm_words *words) {
+    lm_statement *statement = new_statement(self, LM_MACRO_HERE);
+    unsigned loops = self->loops;
+    if (statement == NULL) {
+        return NULL;
+    }
+    statement->text = words->string;
+    if (words->kind != LM_WORD_NAME) {
+        lm_words_fail(words, TEMPER_INVALID, "\"macro\" without a name");
+    }
+    lm_words_next(words);
+    if (!lm_words_take(words, "(")) {
+        lm_words_fail(words, TEMPER_INVALID, "\"macro\" without parameters");
+    }
+    statement->names = lm_parse_parameters(words);
     if (!finish(self, words)) {
         return NULL;
     }
-    self->piece++;
+    self->loops = 0; /* a loop around a macro is not one it can leave */
+    statement = parse_until(self, statement, "endmacro");
+    self->loops = loops;
     return statement;
+}
+
+static lm_statement *parse_call(struct parser *self, lm_words *words) {
+    lm_statement *statement = new_statement(self, LM_CALL_BLOCK);
+    unsigned loops = self->loops;
+    if (statement == NULL) {
+        return NULL;
+    }
+    if (lm_words_take(words, "(")) {
+        statement->names = lm_parse_parameters(words);
+    }
+    statement->value = words->status ? NULL : lm_parse_postfix_only(words);
+    if (statement->value != NULL && statement->value->kind != LM_NODE_CALL) {
+        lm_words_fail(words, TEMPER_UNSUPPORTED, "\"call\" of anything but a macro is not supported");
+    }
+    if (!finish(self, words)) {
+        return NULL;
+    }
+    self->loops = 0;
+    statement = parse_until(self, statement, "endcall");
+    self->loops = loops;
+    return statement;
+}
+
+static lm_statement *parse_filter(struct parser *self, lm_words *words) {
+    lm_statement *statement = new_statement(self, LM_FILTER_BLOCK);
+    if (statement == NULL) {
+        return NULL;
+    }
+    /* As if a "|" stood before the first filter's name. */
+    words->kind = LM_WORD_SIGN;
+    words->string = lm_arena_copy(self->arena, "|", 1);
+    words->at = words->filter_at;
+    if (words->string == NULL) {
+        lm_words_fail(words, TEMPER_NO_MEMORY, "too large");
+    } else {
+        statement->value = parse_block_filters(words);
+    }
+    return finish(self, words) ? parse_until(self, statement, "endfilter") : NULL;
+}
+
+/* with a = 1, b = 2: names with their values in `a`. */
+static lm_statement *parse_with(struct parser *self, lm_words *words) {
+    lm_statement *statement = new_statement(self, LM_WITH);
+    lm_node **last = statement == NULL ? NULL : &statement->names;
+    while (statement != NULL && !words->status && words->kind != LM_WORD_END) {
+        lm_node *name = lm_new_node(words, LM_NODE_NAME, NULL, NULL);
+        if (name == NULL) {
+            break;
+        }
+        name->name = words->string;
+        if (words->kind != LM_WORD_NAME) {
+            lm_words_fail(words, TEMPER_INVALID, "\"with\" without a name");
+        }
+        lm_words_next(words);
+        if (!lm_words_take(words, "=")) {
+            lm_words_fail(words, TEMPER_INVALID, "\"with\" without a value");
+        }
+        name->a = lm_parse_expression(words);
+        *last = name;
+        last = &name->next;
+        if (!lm_words_take(words, ",")) {
+            break;
+        }
+    }
+    return finish(self, words) && statement != NULL ? parse_until(self, statement, "endwith") : NULL;
 }
 
 static lm_statement *parse_block(struct parser *self) {
@@ -179,6 +279,19 @@ static lm_statement *parse_block(struct parser *self) {
     }
     if (lm_words_take(&words, "set")) {
         return parse_set(self, &words);
+    }
+    if (lm_words_take(&words, "macro")) {
+        return parse_macro(self, &words);
+    }
+    if (lm_words_take(&words, "call")) {
+        return parse_call(self, &words);
+    }
+    if (lm_words_is(&words, "filter")) {
+        words.filter_at = words.at;
+        return parse_filter(self, &words);
+    }
+    if (lm_words_take(&words, "with")) {
+        return parse_with(self, &words);
     }
     if (lm_words_take(&words, "generation")) { /* transformers' own mark of what an assistant wrote */
         self->piece++;
@@ -222,7 +335,7 @@ static lm_statement *parse_body(struct parser *self, const char *const *ends) {
             statement = new_statement(self, LM_VALUE_OUT);
             lm_words_start(&words, self->arena, self->piece, self->mentions_system, self->error);
             if (statement != NULL) {
-                statement->value = lm_parse_expression(&words);
+                statement->value = lm_parse_tuple(&words, true);
             }
             finish(self, &words);
             self->piece++;

@@ -16,8 +16,9 @@ temper_status lm_words_fail(lm_words *words, temper_status status, const char *w
     }
     if (words->kind == LM_WORD_END) {
         snprintf(found, sizeof found, "the end of the tag");
-    } else if (words->kind == LM_WORD_INTEGER) {
-        snprintf(found, sizeof found, "%lld", (long long)words->integer);
+    } else if (words->kind == LM_WORD_INTEGER || words->kind == LM_WORD_FLOAT) {
+        snprintf(found, sizeof found, words->kind == LM_WORD_FLOAT ? "%lld..." : "%lld",
+                 (long long)words->integer);
     } else {
         snprintf(found, sizeof found, "\"%.40s\"", words->string == NULL ? "" : words->string);
     }
@@ -156,6 +157,7 @@ static void read_word(lm_words *words, size_t end, lm_word_kind kind) {
 
 static void read_integer(lm_words *words) {
     int64_t value = 0;
+    size_t start = words->at;
     bool overflow = false;
     while (words->at < words->length && words->text[words->at] >= '0' && words->text[words->at] <= '9') {
         overflow = overflow || __builtin_mul_overflow(value, 10, &value) ||
@@ -166,9 +168,19 @@ static void read_integer(lm_words *words) {
     words->integer = value;
     bool fraction = words->at + 1 < words->length && words->text[words->at] == '.' &&
                     words->text[words->at + 1] >= '0' && words->text[words->at + 1] <= '9';
-    if (overflow || fraction || (words->at < words->length && name_char(words->text[words->at], false))) {
-        lm_words_fail(words, TEMPER_UNSUPPORTED,
-                      "a number that is no whole number in range is not supported");
+    if (fraction) {
+        size_t end = words->at + 1;
+        while (end < words->length && words->text[end] >= '0' && words->text[end] <= '9') {
+            end++;
+        }
+        char *digits = lm_arena_copy(words->arena, words->text + start, end - start);
+        words->kind = LM_WORD_FLOAT;
+        words->number = digits == NULL ? 0 : strtod(digits, NULL);
+        words->at = end;
+        overflow = false;
+    }
+    if (overflow || (words->at < words->length && name_char(words->text[words->at], false))) {
+        lm_words_fail(words, TEMPER_UNSUPPORTED, "a number that is not supported");
     }
 }
 
@@ -225,7 +237,7 @@ bool lm_words_take(lm_words *words, const char *word) {
     return true;
 }
 
-static lm_node *new_node(lm_words *words, lm_node_kind kind, lm_node *a, lm_node *b) {
+lm_node *lm_new_node(lm_words *words, lm_node_kind kind, lm_node *a, lm_node *b) {
     if (words->status) {
         return NULL;
     }
@@ -242,7 +254,7 @@ static lm_node *new_node(lm_words *words, lm_node_kind kind, lm_node *a, lm_node
 }
 
 static lm_node *binary(lm_words *words, lm_operator op, lm_node *a, lm_node *b) {
-    lm_node *node = a == NULL || b == NULL ? NULL : new_node(words, LM_NODE_BINARY, a, b);
+    lm_node *node = a == NULL || b == NULL ? NULL : lm_new_node(words, LM_NODE_BINARY, a, b);
     if (node != NULL) {
         node->op = op;
     }
@@ -250,6 +262,8 @@ static lm_node *binary(lm_words *words, lm_operator op, lm_node *a, lm_node *b) 
 }
 
 static lm_node *parse_unary(lm_words *words);
+static lm_node *parse_primary(lm_words *words);
+static lm_node *parse_postfix(lm_words *words, lm_node *node);
 
 static bool enter(lm_words *words) {
     if (++words->depth > MAX_DEPTH) {
@@ -280,7 +294,7 @@ static lm_node *parse_items(lm_words *words, const char *closer, bool keywords) 
             return NULL;
         }
         /* A node of its own, for `next` and `name` may be in use in the item's. */
-        lm_node *item = new_node(words, LM_NODE_LITERAL, value, NULL);
+        lm_node *item = lm_new_node(words, LM_NODE_LITERAL, value, NULL);
         if (item == NULL) {
             return NULL;
         }
@@ -301,7 +315,7 @@ static lm_node *parse_name(lm_words *words) {
         bool flag;
     } constants[] = {{"true", LM_BOOL, true},   {"True", LM_BOOL, true},  {"false", LM_BOOL, false},
                      {"False", LM_BOOL, false}, {"none", LM_NONE, false}, {"None", LM_NONE, false}};
-    lm_node *node = new_node(words, LM_NODE_NAME, NULL, NULL);
+    lm_node *node = lm_new_node(words, LM_NODE_NAME, NULL, NULL);
     if (node == NULL) {
         return NULL;
     }
@@ -318,7 +332,7 @@ static lm_node *parse_name(lm_words *words) {
 }
 
 static lm_node *parse_strings(lm_words *words) {
-    lm_node *node = new_node(words, LM_NODE_LITERAL, NULL, NULL);
+    lm_node *node = lm_new_node(words, LM_NODE_LITERAL, NULL, NULL);
     if (node == NULL) {
         return NULL;
     }
@@ -338,15 +352,110 @@ static lm_node *parse_strings(lm_words *words) {
     return node;
 }
 
+static bool add_item(lm_words *words, lm_node ***last, lm_node *value) {
+    lm_node *item = value == NULL ? NULL : lm_new_node(words, LM_NODE_LITERAL, value, NULL);
+    if (item != NULL) {
+        **last = item;
+        *last = &item->next;
+    }
+    return item != NULL;
+}
+
+/* After its brace. */
+static lm_node *parse_dict(lm_words *words) {
+    lm_node *node = lm_new_node(words, LM_NODE_DICT, NULL, NULL);
+    lm_node **last = node == NULL ? NULL : &node->items;
+    while (!words->status && !lm_words_take(words, "}")) {
+        if (!add_item(words, &last, lm_parse_expression(words))) {
+            return NULL;
+        }
+        if (!lm_words_take(words, ":")) {
+            lm_words_fail(words, TEMPER_INVALID, "a dict's key without \":\"");
+        }
+        if (!add_item(words, &last, lm_parse_expression(words))) {
+            return NULL;
+        }
+        if (!lm_words_take(words, ",") && !lm_words_is(words, "}")) {
+            lm_words_fail(words, TEMPER_INVALID, "a dict whose items are not parted by commas");
+        }
+    }
+    return words->status ? NULL : node;
+}
+
+lm_node *lm_parse_tuple(lm_words *words, bool conditions) {
+    lm_node *first = conditions ? lm_parse_expression(words) : lm_parse_without_condition(words), **last;
+    if (first == NULL || !lm_words_is(words, ",")) {
+        return first;
+    }
+    lm_node *node = lm_new_node(words, LM_NODE_TUPLE, NULL, NULL);
+    if (node == NULL) {
+        return NULL;
+    }
+    last = &node->items;
+    add_item(words, &last, first);
+    while (lm_words_take(words, ",") && words->kind != LM_WORD_END && !lm_words_is(words, ")") &&
+           !lm_words_is(words, "=")) {
+        if (!add_item(words, &last,
+                      conditions ? lm_parse_expression(words) : lm_parse_without_condition(words))) {
+            return NULL;
+        }
+    }
+    return words->status ? NULL : node;
+}
+
+lm_node *lm_parse_names(lm_words *words) {
+    lm_node *first = NULL, **last = &first;
+    bool bracket = lm_words_take(words, "(");
+    do {
+        lm_node *name = lm_new_node(words, LM_NODE_NAME, NULL, NULL);
+        if (name == NULL || words->kind != LM_WORD_NAME || lm_words_is(words, "in")) {
+            lm_words_fail(words, TEMPER_UNSUPPORTED,
+                          "a name was expected here: anything else is not supported");
+            return NULL;
+        }
+        name->name = words->string;
+        *last = name;
+        last = &name->next;
+        lm_words_next(words);
+    } while (lm_words_take(words, ","));
+    if (bracket && !lm_words_take(words, ")")) {
+        lm_words_fail(words, TEMPER_INVALID, "a parenthesis that is never closed");
+    }
+    return words->status ? NULL : first;
+}
+
+lm_node *lm_parse_parameters(lm_words *words) {
+    lm_node *first = NULL, **last = &first;
+    while (!words->status && !lm_words_take(words, ")")) {
+        lm_node *name = lm_new_node(words, LM_NODE_NAME, NULL, NULL);
+        if (name == NULL || words->kind != LM_WORD_NAME) {
+            lm_words_fail(words, TEMPER_INVALID, "a macro's parameter without a name");
+            return NULL;
+        }
+        name->name = words->string;
+        lm_words_next(words);
+        if (lm_words_take(words, "=")) {
+            name->a = lm_parse_expression(words);
+        }
+        *last = name;
+        last = &name->next;
+        if (!lm_words_take(words, ",") && !lm_words_is(words, ")")) {
+            lm_words_fail(words, TEMPER_INVALID, "parameters that are not parted by commas");
+        }
+    }
+    return first;
+}
+
 static lm_node *parse_primary(lm_words *words) {
     lm_node *node;
     if (words->kind == LM_WORD_STRING) {
         return parse_strings(words);
     }
-    if (words->kind == LM_WORD_INTEGER) {
-        node = new_node(words, LM_NODE_LITERAL, NULL, NULL);
+    if (words->kind == LM_WORD_INTEGER || words->kind == LM_WORD_FLOAT) {
+        node = lm_new_node(words, LM_NODE_LITERAL, NULL, NULL);
         if (node != NULL) {
-            node->value = lm_value_integer(words->integer);
+            node->value = words->kind == LM_WORD_FLOAT ? lm_value_float(words->number)
+                                                       : lm_value_integer(words->integer);
             lm_words_next(words);
         }
         return node;
@@ -355,31 +464,33 @@ static lm_node *parse_primary(lm_words *words) {
         return parse_name(words);
     }
     if (lm_words_take(words, "(")) {
-        node = lm_parse_expression(words);
-        if (node != NULL && lm_words_is(words, ",")) {
-            lm_words_fail(words, TEMPER_UNSUPPORTED, "a tuple is not supported");
-        } else if (node != NULL && !lm_words_take(words, ")")) {
+        if (lm_words_take(words, ")")) {
+            return lm_new_node(words, LM_NODE_TUPLE, NULL, NULL);
+        }
+        node = lm_parse_tuple(words, true);
+        if (node != NULL && !lm_words_take(words, ")")) {
             lm_words_fail(words, TEMPER_INVALID, "a parenthesis that is never closed");
         }
         return words->status ? NULL : node;
     }
     if (lm_words_take(words, "[")) {
         lm_node *items = parse_items(words, "]", false);
-        node = new_node(words, LM_NODE_LIST, NULL, NULL);
+        node = lm_new_node(words, LM_NODE_LIST, NULL, NULL);
         if (node != NULL) {
             node->items = items;
         }
         return node;
     }
-    lm_words_fail(words, TEMPER_UNSUPPORTED,
-                  lm_words_is(words, "{") ? "a dict literal is not supported"
-                                          : "an expression that is not supported");
+    if (lm_words_take(words, "{")) {
+        return parse_dict(words);
+    }
+    lm_words_fail(words, TEMPER_UNSUPPORTED, "an expression that is not supported");
     return NULL;
 }
 
 /* [index] or [from:to], after the bracket. */
 static lm_node *parse_subscript(lm_words *words, lm_node *of) {
-    lm_node *first = NULL, *second = NULL;
+    lm_node *first = NULL, *second = NULL, *step = NULL;
     bool slice = false;
     if (!lm_words_is(words, ":")) {
         first = lm_parse_expression(words);
@@ -389,21 +500,20 @@ static lm_node *parse_subscript(lm_words *words, lm_node *of) {
     }
     if (lm_words_take(words, ":")) {
         slice = true;
-        if (lm_words_is(words, ":")) {
-            lm_words_fail(words, TEMPER_UNSUPPORTED, "a slice with a step is not supported");
-        } else if (!lm_words_is(words, "]")) {
+        if (!lm_words_is(words, ":") && !lm_words_is(words, "]")) {
             second = lm_parse_expression(words);
         }
-        if (lm_words_is(words, ":")) {
-            lm_words_fail(words, TEMPER_UNSUPPORTED, "a slice with a step is not supported");
+        if (lm_words_take(words, ":") && !lm_words_is(words, "]")) {
+            step = lm_parse_expression(words);
         }
     }
     if (!words->status && !lm_words_take(words, "]")) {
         lm_words_fail(words, TEMPER_INVALID, "a bracket that is never closed");
     }
-    lm_node *node = new_node(words, slice ? LM_NODE_SLICE : LM_NODE_INDEX, of, first);
+    lm_node *node = lm_new_node(words, slice ? LM_NODE_SLICE : LM_NODE_INDEX, of, first);
     if (node != NULL) {
         node->c = second;
+        node->items = step;
     }
     return node;
 }
@@ -413,7 +523,7 @@ static lm_node *named(lm_words *words, lm_node_kind kind, lm_node *of, const cha
         lm_words_fail(words, TEMPER_INVALID, what);
         return NULL;
     }
-    lm_node *node = new_node(words, kind, of, NULL);
+    lm_node *node = lm_new_node(words, kind, of, NULL);
     if (node != NULL) {
         node->name = words->string;
         lm_words_next(words);
@@ -434,14 +544,25 @@ static lm_node *parse_call(lm_words *words, lm_node *of) {
     return words->status ? NULL : of;
 }
 
-/* "is [not] test" with an argument in parentheses, if any. */
+/* "is [not] test", with arguments in parentheses or one bare one, as in "is divisibleby 3". */
 static lm_node *parse_test(lm_words *words, lm_node *of) {
-    bool negated = lm_words_take(words, "not");
+    static const char *const ends[] = {"else", "or", "and", "is", "if", "in", "not", "recursive"};
+    bool negated = lm_words_take(words, "not"), bare;
     lm_node *node = named(words, LM_NODE_TEST, of, "\"is\" without the name of a test");
     if (node != NULL && lm_words_take(words, "(")) {
         node->items = parse_items(words, ")", true);
+    } else if (node != NULL) {
+        bare = words->kind == LM_WORD_NAME || words->kind == LM_WORD_STRING ||
+               words->kind == LM_WORD_INTEGER || words->kind == LM_WORD_FLOAT || lm_words_is(words, "[");
+        for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
+            bare = bare && !lm_words_is(words, ends[i]);
+        }
+        if (bare) {
+            lm_node **last = &node->items, *argument = parse_postfix(words, parse_primary(words));
+            add_item(words, &last, argument);
+        }
     }
-    return negated && node != NULL ? new_node(words, LM_NODE_NOT, node, NULL) : node;
+    return negated && node != NULL ? lm_new_node(words, LM_NODE_NOT, node, NULL) : node;
 }
 
 static lm_node *parse_postfix(lm_words *words, lm_node *node) {
@@ -459,7 +580,11 @@ static lm_node *parse_postfix(lm_words *words, lm_node *node) {
     return node;
 }
 
-static lm_node *parse_filters(lm_words *words, lm_node *node) {
+lm_node *lm_parse_postfix_only(lm_words *words) {
+    return parse_postfix(words, parse_primary(words));
+}
+
+lm_node *lm_parse_filters(lm_words *words, lm_node *node) {
     while (node != NULL && !words->status) {
         if (lm_words_take(words, "|")) {
             node = named(words, LM_NODE_FILTER, node, "\"|\" without the name of a filter");
@@ -475,6 +600,14 @@ static lm_node *parse_filters(lm_words *words, lm_node *node) {
     return words->status ? NULL : node;
 }
 
+static lm_node *parse_power(lm_words *words) {
+    lm_node *node = parse_unary(words);
+    while (node != NULL && lm_words_take(words, "**")) {
+        node = binary(words, LM_POWER, node, parse_unary(words));
+    }
+    return node;
+}
+
 static lm_node *parse_unary(lm_words *words) {
     lm_node *node;
     if (!enter(words)) {
@@ -482,11 +615,11 @@ static lm_node *parse_unary(lm_words *words) {
     }
     if (lm_words_take(words, "-")) {
         node = parse_unary(words);
-        node = node == NULL ? NULL : new_node(words, LM_NODE_NEGATE, node, NULL);
+        node = node == NULL ? NULL : lm_new_node(words, LM_NODE_NEGATE, node, NULL);
     } else {
         node = parse_postfix(words, parse_primary(words));
     }
-    node = parse_filters(words, node);
+    node = lm_parse_filters(words, node);
     words->depth--;
     return node;
 }
@@ -497,9 +630,9 @@ static lm_node *parse_level(lm_words *words, unsigned level) {
         unsigned level;
         const char *sign;
         lm_operator op;
-    } operators[] = {{0, "*", LM_MULTIPLY}, {0, "//", LM_FLOOR}, {0, "%", LM_REMAINDER},
+    } operators[] = {{0, "*", LM_MULTIPLY}, {0, "//", LM_FLOOR}, {0, "/", LM_DIVIDE},  {0, "%", LM_REMAINDER},
                      {1, "~", LM_JOIN},     {2, "+", LM_ADD},    {2, "-", LM_SUBTRACT}};
-    lm_node *node = level == 0 ? parse_unary(words) : parse_level(words, level - 1);
+    lm_node *node = level == 0 ? parse_power(words) : parse_level(words, level - 1);
     while (node != NULL && !words->status) {
         size_t i = 0, count = sizeof operators / sizeof *operators;
         while (i < count && !(operators[i].level == level && lm_words_is(words, operators[i].sign))) {
@@ -510,7 +643,7 @@ static lm_node *parse_level(lm_words *words, unsigned level) {
         }
         lm_words_next(words);
         node = binary(words, operators[i].op, node,
-                      level == 0 ? parse_unary(words) : parse_level(words, level - 1));
+                      level == 0 ? parse_power(words) : parse_level(words, level - 1));
     }
     return node;
 }
@@ -543,13 +676,13 @@ static lm_node *parse_compare(lm_words *words) {
     lm_operator op;
     while (node != NULL && !words->status && take_comparison(words, &op)) {
         lm_node *operand = parse_level(words, 2);
-        lm_node *link = operand == NULL ? NULL : new_node(words, LM_NODE_LITERAL, operand, NULL);
+        lm_node *link = operand == NULL ? NULL : lm_new_node(words, LM_NODE_LITERAL, operand, NULL);
         if (link == NULL) {
             return NULL;
         }
         link->op = op;
         if (chain == NULL) {
-            chain = new_node(words, LM_NODE_COMPARE, node, link);
+            chain = lm_new_node(words, LM_NODE_COMPARE, node, link);
             if (chain == NULL) {
                 return NULL;
             }
@@ -567,14 +700,14 @@ static lm_node *parse_not(lm_words *words) {
     }
     lm_node *node = enter(words) ? parse_not(words) : NULL;
     words->depth--;
-    return node == NULL ? NULL : new_node(words, LM_NODE_NOT, node, NULL);
+    return node == NULL ? NULL : lm_new_node(words, LM_NODE_NOT, node, NULL);
 }
 
 static lm_node *parse_and(lm_words *words) {
     lm_node *node = parse_not(words);
     while (node != NULL && lm_words_take(words, "and")) {
         lm_node *right = parse_not(words);
-        node = right == NULL ? NULL : new_node(words, LM_NODE_AND, node, right);
+        node = right == NULL ? NULL : lm_new_node(words, LM_NODE_AND, node, right);
     }
     return words->status ? NULL : node;
 }
@@ -583,7 +716,7 @@ lm_node *lm_parse_without_condition(lm_words *words) {
     lm_node *node = parse_and(words);
     while (node != NULL && lm_words_take(words, "or")) {
         lm_node *right = parse_and(words);
-        node = right == NULL ? NULL : new_node(words, LM_NODE_OR, node, right);
+        node = right == NULL ? NULL : lm_new_node(words, LM_NODE_OR, node, right);
     }
     return words->status ? NULL : node;
 }
@@ -598,7 +731,7 @@ lm_node *lm_parse_expression(lm_words *words) {
         if (condition != NULL && lm_words_take(words, "else")) {
             other = lm_parse_expression(words);
         }
-        node = words->status ? NULL : new_node(words, LM_NODE_CONDITIONAL, node, condition);
+        node = words->status ? NULL : lm_new_node(words, LM_NODE_CONDITIONAL, node, condition);
         if (node != NULL) {
             node->c = other;
         }
