@@ -19,15 +19,15 @@ typedef struct cli_list {
 /* Every option of every command; which a command takes stands in its row (commands.c). */
 typedef struct cli_options {
     bool help, json, raw, greedy, kernels, keep_going;
-    const char *profile, *out, *name, *prompt, *data, *adapter, *system;
-    int64_t seed, threads, rows, max_tokens, max_length, top_k, samples;
+    const char *profile, *out, *name, *prompt, *data, *adapter, *system, *model;
+    int64_t seed, threads, rows, max_tokens, max_length, top_k, samples, rounds;
     double temperature, top_p, min_p, repetition_penalty, presence_penalty, frequency_penalty;
     uint64_t memory;
     cli_list settings, plugins, leave_out, with, inputs, biases, stops;
     cli_list arguments; /* what is no option, the command left out */
     bool given_seed, given_max_tokens, given_max_length, given_top_k, given_temperature, given_top_p;
     bool given_min_p, given_repetition_penalty, given_presence_penalty, given_frequency_penalty,
-        given_samples;
+        given_samples, given_rounds;
 } cli_options;
 
 typedef struct cli_command {
@@ -126,6 +126,7 @@ int cli_chat(const cli_options *options);
 int cli_generate(const cli_options *options);
 int cli_score(const cli_options *options);
 int cli_selftest(const cli_options *options);
+int cli_bench(const cli_options *options);
 int cli_version(const cli_options *options);
 void cli_print_usage(FILE *out);
 void cli_print_command_help(const cli_command *command, FILE *out);

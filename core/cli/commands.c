@@ -59,6 +59,12 @@ const cli_command cli_commands[] = {
     {"selftest", "--kernels", "check that this machine computes the specified bits",
      "kernels seed profile threads plugins json", 0, 0, cli_selftest,
      "Runs every kernel set this CPU has against the scalar specification.\n"},
+    {"bench", "", "measure this machine, and what is made of it", "model rounds threads plugins json", 0, 0,
+     cli_bench,
+     "First the machine's own limits, then prefill, scoring, decoding and loading, each beside its limit. It "
+     "takes "
+     "a minute or two\n"
+     "and wants the machine for itself.\n"},
     {"version", "", "print the version", "", 0, 0, cli_version, ""},
 };
 const size_t cli_command_count = sizeof cli_commands / sizeof *cli_commands;

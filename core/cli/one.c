@@ -1,4 +1,4 @@
-/* one.c: generate, score and selftest: plans of one stage, run through a worker like anything else, not archived. */
+/* one.c: generate, score, selftest and bench: plans of one stage, run through a worker like anything else, not archived. */
 #include "cli/cli.h"
 
 #include <stdlib.h>
@@ -121,7 +121,7 @@ out:
     return status;
 }
 
-/* Opens, runs, and hands the answer on; the frame of all three commands. */
+/* Opens, runs, and hands the answer on; the frame of all these commands. */
 static int run_and_print(const cli_options *options, temper_arena *arena, const cli_one *one,
                          const char *output,
                          int (*print)(const cli_options *options, const tm_buffer *answer,
@@ -345,6 +345,37 @@ int cli_selftest(const cli_options *options) {
     }
     one.parameters = parameters;
     code = run_and_print(options, arena, &one, "lines", print_selftest);
+    tm_arena_free(arena);
+    return code;
+}
+
+static int print_bench(const cli_options *options, const tm_buffer *answer, const tm_buffer *numbers) {
+    const tm_buffer *shown = options->json ? numbers : answer;
+    fwrite(shown->data != NULL ? shown->data : "", 1, shown->length, stdout);
+    if (shown->length > 0 && shown->data[shown->length - 1] != '\n') {
+        fputc('\n', stdout);
+    }
+    return CLI_OK;
+}
+
+int cli_bench(const cli_options *options) {
+    temper_arena *arena = tm_arena_new();
+    cli_one one = {.plugin = "native", .stage = "bench", .fresh = true};
+    temper_json *parameters = arena != NULL ? tm_json_object(arena) : NULL;
+    int code;
+    if (parameters == NULL ||
+        (options->given_rounds && !tm_json_set_integer(arena, parameters, "rounds", options->rounds))) {
+        fprintf(stderr, "temper bench: out of memory\n");
+        tm_arena_free(arena);
+        return CLI_FAILED;
+    }
+    one.parameters = parameters;
+    if (options->model != NULL) {
+        one.input_count = 1;
+        one.inputs[0][0] = one.inputs[0][1] = "model";
+        one.inputs[0][2] = options->model;
+    }
+    code = run_and_print(options, arena, &one, "lines", print_bench);
     tm_arena_free(arena);
     return code;
 }

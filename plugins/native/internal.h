@@ -30,6 +30,10 @@ struct temper_model {
 
 temper_status native_open(const temper_host *host, const temper_input *input, temper_model **out,
                           temper_error *error);
+/* The files of an input; their bytes and names are the host's, the list is the caller's to free. */
+temper_status native_files(const temper_host *host, const temper_input *input, lm_file_set *out,
+                           temper_error *error);
+lm_parallel native_parallel(const temper_host *host);
 void native_close(temper_model *model);
 void native_release_results(temper_model *model);
 /* NULL chat: the refusal, with its reason. */
@@ -58,8 +62,8 @@ typedef struct native_reporter {
 } native_reporter;
 int native_report(void *context, size_t finished, size_t tokens); /* an lm_progress */
 
-/* selftest.c */
-extern const temper_stage native_selftest_stage;
+/* selftest.c, bench.c */
+extern const temper_stage native_selftest_stage, native_bench_stage;
 
 /* stop.c */
 typedef struct native_bytes {

@@ -25,9 +25,12 @@ static void parallel_run(void *self, size_t count, lm_body *body, void *context)
     host->parallel_for(host, count, handed_body, &job);
 }
 
-/* The files of the input; their bytes and names are the host's. */
-static temper_status list_files(const temper_host *host, const temper_input *input, lm_file_set *out,
-                                temper_error *error) {
+lm_parallel native_parallel(const temper_host *host) {
+    return (lm_parallel){host->workers(host), (void *)(uintptr_t)host, parallel_run};
+}
+
+temper_status native_files(const temper_host *host, const temper_input *input, lm_file_set *out,
+                           temper_error *error) {
     size_t count = host->file_count(host, input);
     lm_file *files = calloc(count + 1, sizeof *files);
     if (files == NULL) {
@@ -166,8 +169,8 @@ static temper_status open_files(temper_model *self, const lm_file_set *files, te
     if (kernels == NULL) {
         return temper_fail(error, TEMPER_UNSUPPORTED, "%s", reason);
     }
-    lm_parallel parallel = {host->workers(host), (void *)(uintptr_t)host, parallel_run};
-    temper_status status = lm_context_init(&self->context, kernels, host->profile, parallel, error);
+    temper_status status =
+        lm_context_init(&self->context, kernels, host->profile, native_parallel(host), error);
     if (!status) {
         status = lm_model_open(&self->context, files, &self->model, error);
     }
@@ -196,7 +199,7 @@ temper_status native_open(const temper_host *host, const temper_input *input, te
         return temper_fail(error, TEMPER_NO_MEMORY, "no memory for a model");
     }
     self->host = host;
-    temper_status status = list_files(host, input, &files, error);
+    temper_status status = native_files(host, input, &files, error);
     if (!status) {
         status = open_files(self, &files, error);
     }

@@ -1,4 +1,4 @@
-/* plugin.c: what `native` is to the host: one extension, and a stage for `temper selftest`. */
+/* plugin.c: what `native` is to the host: one extension, and the stages of `temper selftest` and `temper bench`. */
 #include "internal.h"
 
 #include <stdlib.h>
@@ -92,7 +92,7 @@ static const void *extension(const char *id) {
     return strcmp(id, TEMPER_MODEL_SERVICE) == 0 ? &service : NULL;
 }
 
-static const temper_stage *const stages[] = {&native_selftest_stage, NULL};
+static const temper_stage *const stages[] = {&native_selftest_stage, &native_bench_stage, NULL};
 
 static const temper_plugin plugin = {
     .size = sizeof plugin,

@@ -5,7 +5,7 @@
 #include <stdio.h>
 
 #define SELFTEST(P, S)                                                                                       \
-    P(S, integer, rounds, "rounds", "200", 1, 100000, "", "",                                                 \
+    P(S, integer, rounds, "rounds", "200", 1, 100000, "", "",                                                \
       "how often each operation is tried on new random shapes", "0.1")                                       \
     P(S, integer, seed, "seed", "1", 0, 9e15, "", "", "where the random shapes and values come from", "0.1")
 TEMPER_PARAMETERS(selftest, SELFTEST)
