@@ -116,8 +116,8 @@ static void init_refuses(void **state) {
               "twice");
     run_fails(host, "init", "{" SHAPE ",\"hidden\":16,\"heads\":4,\"special\":[]}", TEMPER_INVALID,
               "special");
-    fake_host_text(host, "chat_template", "{% macro x() %}");
-    run_fails(host, "init", INIT, TEMPER_UNSUPPORTED, "macro");
+    fake_host_text(host, "chat_template", "{% include 'x' %}");
+    run_fails(host, "init", INIT, TEMPER_UNSUPPORTED, "include");
     fake_host_free(host);
 }
 
