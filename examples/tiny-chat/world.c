@@ -247,7 +247,9 @@ static const temper_stage manners_stage = {
     .size = sizeof(temper_stage),
     .revision = 1,
     .name = "manners",
-    .doc = "Answers in every manner, each labelled with it, never part of the training split.",
+    .doc = "Answers in every manner, each labelled with it, from turns outside the training split (the same "
+           "words may "
+           "have answered another question there).",
     .inputs = no_inputs,
     .outputs = manners_outputs,
     .parameters = manners_parameter_table,

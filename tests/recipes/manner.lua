@@ -1,5 +1,5 @@
 -- The character recipe in small, on the builtin model, with a second judge that knows nothing of likelihoods: a classifier of
--- manners, fitted on answers of the little world that nothing was trained on (plugin tinyworld). With control = "shuffled" a
+-- manners, fitted on held-out turns of the little world (plugin tinyworld). With control = "shuffled" a
 -- coin labels the pairs, and the expectations must not hold.
 local temper       = require "temper"
 local constitution = temper.plugin "constitution"
