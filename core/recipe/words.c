@@ -115,8 +115,9 @@ static void check_file(lua_State *L, tm_kind kind, const char *path, const char 
         file = recipe_copy(L, resolved, (size_t)(hash - resolved)); /* ARCHIVE#OUTPUT */
     }
     if (stat(file, &info) != 0) {
-        recipe_fail(L, at, "%s \"%s\": %s%s", words_kind_function(kind), path, strerror(errno),
-                    errno == ENOENT ? file_hint(recipe_of(L), file) : "");
+        int cause = errno; /* looking for a hint changes it */
+        recipe_fail(L, at, "%s \"%s\": %s%s", words_kind_function(kind), path, strerror(cause),
+                    cause == ENOENT ? file_hint(recipe_of(L), file) : "");
     }
     if (kind != TM_MODEL && !S_ISREG(info.st_mode)) {
         recipe_fail(L, at, "%s \"%s\": not a file", words_kind_function(kind), path);
