@@ -287,15 +287,12 @@ static void attend_blocks(const attention_job *job, queries all, void *memory) {
     }
 }
 
-static void attention_head(void *argument, size_t index, size_t worker) {
-    const attention_job *job = argument;
+/* The queries of one kv head, whose keys and values are appended. */
+static void attend_head(const attention_job *job, const lm_attention_rows *rows, size_t kv_head,
+                        size_t worker) {
     const lm_config *config = job->config;
-    size_t kv_head = index % config->kv_heads, group = config->heads / config->kv_heads;
-    const lm_attention_rows *rows = &job->sequences[index / config->kv_heads];
+    size_t group = config->heads / config->kv_heads;
     size_t size = config->head_size, width = config->heads * size, head = kv_head * group;
-    append_keys(job, rows, kv_head);
-    append_values(job, rows, kv_head);
-
     queries self = {.q = rows->q + head * size,
                     .out = rows->out + head * size,
                     .position = rows->cache->length,
@@ -319,6 +316,29 @@ static void attention_head(void *argument, size_t index, size_t worker) {
     }
 }
 
+static size_t panel_groups(const lm_config *config) {
+    size_t shared = sharing(config->head_size);
+    return (config->kv_heads + shared - 1) / shared;
+}
+
+/* Heads whose values share a panel go to one worker, and are appended before any of them is read: a tile loads whole
+ * rows of the panel, the neighbours' columns with them. */
+static void attend_group(void *argument, size_t index, size_t worker) {
+    const attention_job *job = argument;
+    const lm_config *config = job->config;
+    size_t groups = panel_groups(config), shared = sharing(config->head_size);
+    const lm_attention_rows *rows = &job->sequences[index / groups];
+    size_t first = index % groups * shared;
+    size_t end = first + shared < config->kv_heads ? first + shared : config->kv_heads;
+    for (size_t head = first; head < end; head++) {
+        append_keys(job, rows, head);
+        append_values(job, rows, head);
+    }
+    for (size_t head = first; head < end; head++) {
+        attend_head(job, rows, head, worker);
+    }
+}
+
 temper_status lm_attention_forward(const lm_context *context, const lm_config *config, size_t window,
                                    const lm_attention_rows *sequences, size_t count, temper_error *error) {
     size_t keys = 0, work = 0;
@@ -339,7 +359,7 @@ temper_status lm_attention_forward(const lm_context *context, const lm_config *c
     if (status) {
         return status;
     }
-    lm_context_run(context, work, count * config->kv_heads, attention_head, &job);
+    lm_context_run(context, work, count * panel_groups(config), attend_group, &job);
     for (size_t i = 0; i < count; i++) {
         sequences[i].cache->length += sequences[i].n;
     }
