@@ -16,7 +16,7 @@ local per_trait  = temper.int    { "per_trait",  default = 50,  min = 2, doc = "
 local held_out   = temper.int    { "held_out",   default = 15,  min = 1, doc = "of these, kept for the evaluation" }
 local samples    = temper.int    { "samples",    default = 4,   min = 1, doc = "answers a prompt in character, and as many plain" }
 local max_tokens = temper.int    { "max_tokens", default = 160, min = 8, doc = "longest answer" }
-local rate       = temper.number { "rate",       default = 5e-4, min = 0, doc = "learning rate of the adapter; a model of real size wants less, say 5e-5" }
+local rate       = temper.number { "rate",       default = 3e-4, min = 0, doc = "learning rate of the adapter; a model of real size wants less, say 5e-5" }
 local epochs     = temper.int    { "epochs",     default = 2,   min = 1, doc = "passes over the pairs" }
 local control    = temper.string { "control",    default = "none",       doc = "shuffled: chosen and rejected by a coin, which must not pass" }
 
