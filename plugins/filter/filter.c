@@ -12,7 +12,8 @@ const temper_port *const filter_outputs[] = {
 
 /* printf into the evidence. What it quotes was cut by bytes, here or in the format: a character that lost its end goes,
  * so that the evidence is UTF-8 like the record that it is of. */
-static void format_evidence(filter_verdict *verdict, const char *format, va_list arguments) {
+__attribute__((format(printf, 2, 0))) static void format_evidence(filter_verdict *verdict, const char *format,
+                                                                  va_list arguments) {
     temper_span text = {verdict->evidence, 0};
     size_t at, width, kept = 0;
     if (vsnprintf(verdict->evidence, sizeof verdict->evidence, format, arguments) < 0) {
