@@ -214,7 +214,7 @@ static void attention_is_its_definition(void **state) {
         lm_cache_layer cache;
         MUST(lm_context_init(&context, usable(0), profiles[p], lm_serial(), error));
         MUST(lm_cache_layer_open(&context, config, ROWS, &cache, error));
-        lm_attention_rows rows = {&cache, q, k, v, ROWS, out, NULL};
+        lm_attention_rows rows = {&cache, q, k, v, ROWS, out};
         MUST(lm_attention_forward(&context, config, window, &rows, 1, error));
         for (size_t position = 0; position < ROWS; position++) {
             for (size_t head = 0; head < config->heads; head++) {
@@ -251,7 +251,7 @@ static void masked_keys_are_never_read(void **state) {
             lm_cache_layer cache;
             MUST(lm_cache_layer_open(&context, &config, ROWS, &cache, error));
             memset(cache.keys, turn == 0 ? 0 : 0xff, lm_cache_layer_bytes(&context, &config, ROWS));
-            lm_attention_rows rows = {&cache, q, k, v, ROWS, turn == 0 ? clean : dirty, NULL};
+            lm_attention_rows rows = {&cache, q, k, v, ROWS, turn == 0 ? clean : dirty};
             MUST(lm_attention_forward(&context, &config, 0, &rows, 1, error));
             lm_cache_layer_close(&cache);
             for (size_t d = 0; d < width; d++) { /* for the second turn */
@@ -284,12 +284,12 @@ static void small_heads_fill_their_cache(void **state) {
             lm_cache_layer cache;
             MUST(lm_context_init(&context, *set, profiles[test % 2], lm_serial(), error));
             MUST(lm_cache_layer_open(&context, &config, FULL, &cache, error));
-            lm_attention_rows rows = {&cache, q, k, v, FULL, whole, NULL};
+            lm_attention_rows rows = {&cache, q, k, v, FULL, whole};
             MUST(lm_attention_forward(&context, &config, 0, &rows, 1, error));
             cache.length = 0;
             for (size_t i = 0; i < FULL; i++) {
-                rows = (lm_attention_rows){&cache, q + i * width,    k + i * width, v + i * width,
-                                           1,      step + i * width, NULL};
+                rows = (lm_attention_rows){&cache, q + i * width,   k + i * width, v + i * width,
+                                           1,      step + i * width};
                 MUST(lm_attention_forward(&context, &config, 0, &rows, 1, error));
             }
             same(step, whole, FULL, width, (*set)->name);

@@ -223,7 +223,7 @@ typedef struct attention_case {
     size_t *positions;
 } attention_case;
 
-static void attend(attention_case *self, lm_real *q, lm_real *k, lm_real *out, lm_real *statistics) {
+static void attend(attention_case *self, lm_real *q, lm_real *k, lm_real *out) {
     size_t queries = self->config.heads * self->config.head_size,
            keys = self->config.kv_heads * self->config.head_size;
     lm_cache_layer cache;
@@ -234,7 +234,7 @@ static void attend(attention_case *self, lm_real *q, lm_real *k, lm_real *out, l
     lm_rope_rows(&context, k, self->n, self->config.kv_heads, self->config.head_size, self->positions,
                  self->cosine, self->sine, false);
     assert_int_equal(lm_cache_layer_open(&context, &self->config, self->n, &cache, NULL), TEMPER_OK);
-    lm_attention_rows rows = {&cache, q, k, self->v, self->n, out, statistics};
+    lm_attention_rows rows = {&cache, q, k, self->v, self->n, out};
     assert_int_equal(lm_attention_forward(&context, &self->config, self->window, &rows, 1, NULL), TEMPER_OK);
     lm_cache_layer_close(&cache);
 }
@@ -246,7 +246,7 @@ static double attention_loss(void *argument) {
     lm_real *q = lm_allocate(queries, sizeof *q), *k = lm_allocate(keys, sizeof *k),
             *out = lm_allocate(queries, sizeof *out);
     double sum = 0;
-    attend(self, q, k, out, NULL);
+    attend(self, q, k, out);
     for (size_t i = 0; i < queries; i++) {
         sum += self->weights[i] * out[i];
     }
@@ -275,7 +275,7 @@ static void check_attention(size_t n, size_t heads, size_t kv_heads, size_t size
     lm_real *q = lm_allocate(queries, sizeof *q), *k = lm_allocate(keys, sizeof *k),
             *out = lm_allocate(queries, sizeof *out), *dq = lm_allocate(queries, sizeof *dq),
             *dk = lm_allocate(keys, sizeof *dk), *dv = lm_allocate(keys, sizeof *dv);
-    attend(&self, q, k, out, NULL);
+    attend(&self, q, k, out);
     assert_int_equal(lm_attention_backward(&context, &self.config, window, q, k, self.v, out, self.weights, n,
                                            dq, dk, dv, NULL),
                      TEMPER_OK);

@@ -170,8 +170,6 @@ typedef struct queries {
     size_t q_stride, rows, position, step;
     lm_real *out;
     size_t out_stride;
-    lm_real *statistics; /* of row 0, or NULL */
-    size_t statistics_stride;
     const char *keys, *values; /* keys_of and values_of the kv head */
     size_t capacity;
 } queries;
@@ -246,14 +244,9 @@ static void attend(const attention_job *job, const queries *self, size_t start, 
                       self->keys + panel * product->panel_bytes(size), scores, job->scores_stride, false,
                       scratch);
     for (size_t r = 0; r < self->rows; r++) {
-        lm_real *row = scores + r * job->scores_stride + skipped, maximum;
+        lm_real *row = scores + r * job->scores_stride + skipped;
         size_t keys = self->position + r * self->step + 1 - start;
-        sums[r] =
-            kernels->softmax_numerators(row, &maximum, row, (lm_real)job->config->attention_scale, keys);
-        if (self->statistics != NULL) {
-            self->statistics[r * self->statistics_stride] = maximum;
-            self->statistics[r * self->statistics_stride + 1] = sums[r];
-        }
+        sums[r] = kernels->softmax_numerators(row, NULL, row, (lm_real)job->config->attention_scale, keys);
     }
     const lm_real *p = scores + skipped;
     if (product->pairs && start % 2 != 0) {
@@ -274,9 +267,6 @@ static void attend_blocks(const attention_job *job, queries all, void *memory) {
         block.position += r * all.step;
         block.q += r * all.q_stride;
         block.out += r * all.out_stride;
-        if (all.statistics != NULL) {
-            block.statistics += r * all.statistics_stride;
-        }
         block.rows = all.rows - r < LM_QUERY_BLOCK ? all.rows - r : LM_QUERY_BLOCK;
         size_t start = first_key(job->window, block.position);
         if (first_key(job->window, block.position + (block.rows - 1) * all.step) != start) {
@@ -299,20 +289,18 @@ static void attend_head(const attention_job *job, const lm_attention_rows *rows,
                     .keys = keys_of(job->context, config, rows->cache, kv_head),
                     .values = values_of(job->context, config, rows->cache, kv_head),
                     .capacity = rows->cache->capacity};
-    self.statistics = rows->statistics == NULL ? NULL : rows->statistics + 2 * head;
     if (rows->n == 1) { /* the heads that share these keys are the rows */
         self.rows = group, self.step = 0;
-        self.q_stride = self.out_stride = size, self.statistics_stride = 2;
+        self.q_stride = self.out_stride = size;
         attend_blocks(job, self, lm_context_scratch(job->context, worker));
         return;
     }
     self.rows = rows->n, self.step = 1;
-    self.q_stride = self.out_stride = width, self.statistics_stride = 2 * config->heads;
+    self.q_stride = self.out_stride = width;
     for (size_t h = 0; h < group; h++) {
         attend_blocks(job, self, lm_context_scratch(job->context, worker));
         self.q += size;
         self.out += size;
-        self.statistics = self.statistics == NULL ? NULL : self.statistics + 2;
     }
 }
 

@@ -67,7 +67,6 @@ typedef struct lm_lora {
     lm_real *a, *b;                /* values, owned */
     void *a_forward, *b_forward;   /* packed for forward: x A^T, (x A^T) B^T */
     void *a_backward, *b_backward; /* packed for dx; NULL until training */
-    lm_real *da, *db;              /* gradients; NULL outside training */
 } lm_lora;
 
 typedef struct lm_linear {
@@ -145,13 +144,12 @@ void lm_cache_layer_close(lm_cache_layer *self);
 
 /* New rows of one sequence: q [n][A*D], k, v [n][G*D] at positions cache->length .. +n, rotated already. Appends k and
  * v (cache->length advances), then out [n][A*D]: softmax(scale * q.K over keys max(0, pos-window+1) .. pos) . V, divided
- * last (times 1 / sum). For backward (may be NULL) statistics [n][A][2]: maximum of the scaled scores, sum of the
- * numerators. */
+ * last (times 1 / sum). Backward makes the probabilities again. */
 typedef struct lm_attention_rows {
     lm_cache_layer *cache;
     const lm_real *q, *k, *v;
     size_t n;
-    lm_real *out, *statistics;
+    lm_real *out;
 } lm_attention_rows;
 /* Several sequences at once, each with its own cache. Fails before anything is changed. */
 temper_status lm_attention_forward(const lm_context *context, const lm_config *config, size_t window,

@@ -67,8 +67,6 @@ void lm_linear_free(lm_linear *self) {
         free(lora->b_forward);
         free(lora->a_backward);
         free(lora->b_backward);
-        free(lora->da);
-        free(lora->db);
         free(lora);
     }
     *self = (lm_linear){0};

@@ -22,7 +22,6 @@ static void carve_block(lm_carver *carver, const lm_config *config, const lm_blo
     block->k = rows_of(carver, rows, kv_width);
     block->v = rows_of(carver, rows, kv_width);
     block->attended = rows_of(carver, rows, width);
-    block->attention_statistics = rows_of(carver, rows, config->heads * 2);
     block->middle = rows_of(carver, rows, config->hidden);
     block->feed_normed = rows_of(carver, rows, config->hidden);
     block->feed_statistics = rows_of(carver, rows, 2);

@@ -140,13 +140,8 @@ static temper_status attend(pass *self, size_t layer, const struct lm_block_acti
             cache->length = 0;
         }
         self->attention[used++] = (lm_attention_rows){
-            cache,
-            at->q + row * width,
-            at->k + row * kv_width,
-            at->v + row * kv_width,
-            sequence->count,
-            at->attended + row * width,
-            at->attention_statistics == NULL ? NULL : at->attention_statistics + row * config->heads * 2};
+            cache,           at->q + row * width,       at->k + row * kv_width, at->v + row * kv_width,
+            sequence->count, at->attended + row * width};
         row += sequence->count;
     }
     return lm_attention_forward(self->context, config, config->window[layer], self->attention, used, error);

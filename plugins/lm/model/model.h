@@ -76,9 +76,9 @@ struct lm_activations {
     struct lm_block_activations {
         lm_real *input; /* [R][H] residual stream entering the block */
         lm_real *normed, *norm_statistics;
-        lm_real *q, *k, *v;                       /* rotated */
-        lm_real *attended, *attention_statistics; /* [R][A*D], [R][A][2] */
-        lm_real *middle;                          /* [R][H] residual stream after attention */
+        lm_real *q, *k, *v; /* rotated */
+        lm_real *attended;  /* [R][A*D] */
+        lm_real *middle;    /* [R][H] residual stream after attention */
         lm_real *feed_normed, *feed_statistics;
         lm_real *gate, *up, *activated; /* [R][F] */
         lm_real *lora_hidden[7];        /* query key value output gate up down: [R][rank], scaled; or NULL */
