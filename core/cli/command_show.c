@@ -122,7 +122,7 @@ static void show_run(tm_store *store, const temper_json *run, const tm_digest *i
         const temper_json *entry = tm_json_element(expectations, i);
         bool holds = false;
         (void)tm_json_boolean(tm_json_member(entry, "holds"), &holds);
-        printf("expect   %s ", text_of(entry, "metric"));
+        printf("expect   %s.%s ", text_of(entry, "stage"), text_of(entry, "metric"));
         print_json(tm_json_member(entry, "value"));
         printf(" %s ", text_of(entry, "op"));
         print_json(tm_json_member(entry, "bound"));

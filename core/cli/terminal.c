@@ -220,6 +220,7 @@ void cli_terminal_verdicts(cli_terminal *terminal, const tm_run *run) {
         const tm_expectation *expectation = &run->graph->expectations[i];
         const tm_verdict *verdict = &run->verdicts[i];
         char bound[32], value[32] = "absent";
+        bool dropped;
         tm_json_number(expectation->value, bound);
         if (verdict->known) {
             snprintf(value, sizeof value, "%.4g", verdict->value);
@@ -228,14 +229,18 @@ void cli_terminal_verdicts(cli_terminal *terminal, const tm_run *run) {
             if (verdict->known) {
                 tm_json_number(verdict->value, value);
             }
-            cli_event("expect", "metric", expectation->metric, "#value", verdict->known ? value : NULL, "op",
-                      expectation->op, "#bound", bound, "verdict", verdict->holds ? "ok" : "failed",
-                      (char *)NULL);
+            cli_event("expect", "stage", run->graph->nodes[expectation->node].name, "metric",
+                      expectation->metric, "#value", verdict->known ? value : NULL, "op", expectation->op,
+                      "#bound", bound, "verdict", verdict->holds ? "ok" : "failed", (char *)NULL);
             continue;
         }
         begin_line(terminal, "expect");
-        fprintf(terminal->out, "%s %s %s %s %s%s%s%s\n", expectation->metric, value, expectation->op, bound,
-                verdict->holds ? "ok" : "FAILED", verdict->hint != NULL ? " (did you mean " : "",
-                verdict->hint != NULL ? verdict->hint : "", verdict->hint != NULL ? "?)" : "");
+        /* Of several filters each has a dropped_share: whose this one is belongs to it. */
+        dropped = strcmp(expectation->metric, "dropped_share") == 0;
+        fprintf(terminal->out, "%s%s%s %s %s %s %s%s%s%s\n",
+                dropped ? run->graph->nodes[expectation->node].name : "", dropped ? "." : "",
+                expectation->metric, value, expectation->op, bound, verdict->holds ? "ok" : "FAILED",
+                verdict->hint != NULL ? " (did you mean " : "", verdict->hint != NULL ? verdict->hint : "",
+                verdict->hint != NULL ? "?)" : "");
     }
 }

@@ -444,6 +444,39 @@ static const char *node_name(lua_State *L, const char *stage, const char *label)
     return name;
 }
 
+/* A stage's `most_dropped` below 1 is an expectation on its metric dropped_share, as if the recipe had written it. */
+static void expect_most_dropped(lua_State *L, const stage_use *call, int node) {
+    loader *state = recipe_of(L);
+    const temper_json *parameters = state->nodes[node].parameters, *outputs = stages_ports(state, node);
+    const char *metrics = NULL;
+    temper_json *entry;
+    double bound;
+    size_t i;
+    for (i = 0; i < tm_json_length(outputs) && metrics == NULL; i++) {
+        const temper_json *port = tm_json_element(outputs, i);
+        if (strcmp(tm_json_text(tm_json_member(port, "kind"), ""), "metrics") == 0) {
+            metrics = tm_json_text(tm_json_member(port, "name"), "");
+        }
+    }
+    if (metrics == NULL || !tm_json_double(tm_json_member(parameters, "most_dropped"), &bound) ||
+        bound >= 1.0) {
+        return;
+    }
+    entry = tm_json_object(state->arena);
+    if (entry == NULL) {
+        recipe_no_memory(L);
+    }
+    set_integer(L, entry, "node", node);
+    set_text(L, entry, "output", metrics);
+    set_text(L, entry, "metric", "dropped_share");
+    set_text(L, entry, "op", "<=");
+    set_integer(L, entry, "line", key_place(L, call, "most_dropped").line);
+    if (!tm_json_set_number(state->arena, entry, "value", bound) ||
+        !tm_json_append(state->arena, state->expect_json, entry)) {
+        recipe_no_memory(L);
+    }
+}
+
 static int stage_call(lua_State *L) {
     loader *state = recipe_of(L);
     int plugin = (int)lua_tointeger(L, lua_upvalueindex(1));
@@ -482,6 +515,7 @@ static int stage_call(lua_State *L) {
     node.name = node_name(L, stage_name, node.label);
     state->nodes = recipe_grow(L, state->nodes, state->node_count, sizeof *state->nodes);
     state->nodes[state->node_count] = node;
+    expect_most_dropped(L, &call, (int)state->node_count);
     push_index(L, node_metatable, (int)state->node_count++);
     return 1;
 }

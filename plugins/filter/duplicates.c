@@ -4,7 +4,8 @@
 
 #define DUPLICATES(P, S)                                                                                     \
     P(S, strings, keys, "keys", "[]", 1, 0, "", "",                                                          \
-      "the members that make two records equal; none: the whole record", "0.1")
+      "the members that make two records equal; none: the whole record", "0.1")                              \
+    FILTER_BOUND_PARAMETER(P, S)
 TEMPER_PARAMETERS(duplicates, DUPLICATES)
 
 static const char duplicate[] = "duplicate";

@@ -54,4 +54,10 @@ extern const temper_stage filter_phrases_stage, filter_duplicates_stage, filter_
     P(S, strings, roles, "roles", "[]", 1, 0, "", "",                                                        \
       "in conversations, look at messages of these roles only; none: all", "0.1")
 
+/* The bound every stage has. The stage never looks at it: a recipe's number parameter of this name is an expectation on
+ * dropped_share, so that a run past it fails and is archived all the same. */
+#define FILTER_BOUND_PARAMETER(P, S)                                                                         \
+    P(S, number, most_dropped, "most_dropped", "1", 0, 1, "", "",                                            \
+      "the run fails when a larger share of the records than this is dropped", "0.1")
+
 #endif

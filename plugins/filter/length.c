@@ -7,7 +7,8 @@
     P(S, integer, maximum, "maximum", "0", 0, 1e9, "", "", "longest text to keep, in the unit; 0: any",      \
       "0.1")                                                                                                 \
     P(S, string, unit, "unit", "\"characters\"", 1, 0, "", "characters|words",                               \
-      "what lengths are counted in", "0.1")
+      "what lengths are counted in", "0.1")                                                                  \
+    FILTER_BOUND_PARAMETER(P, S)
 TEMPER_PARAMETERS(length, LENGTH)
 
 static const char too_short[] = "too_short", too_long[] = "too_long";

@@ -13,7 +13,8 @@
     P(S, flag, ignore_case, "ignore_case", "true", 0, 1, "", "", "letters of phrases match in either case",  \
       "0.1")                                                                                                 \
     P(S, flag, whole_words, "whole_words", "true", 0, 1, "", "",                                             \
-      "a phrase counts only where no letter or digit touches it", "0.1")
+      "a phrase counts only where no letter or digit touches it", "0.1")                                     \
+    FILTER_BOUND_PARAMETER(P, S)
 TEMPER_PARAMETERS(pairs, PAIRS)
 
 static const char empty[] = "empty", equal[] = "equal", unfinished[] = "unfinished", ratio[] = "length_ratio",

@@ -6,7 +6,8 @@
     FILTER_FIELD_PARAMETERS(P, S)                                                                            \
     P(S, flag, ignore_case, "ignore_case", "true", 0, 1, "", "", "\"As An AI\" is \"as an ai\"", "0.1")      \
     P(S, flag, whole_words, "whole_words", "true", 0, 1, "", "",                                             \
-      "a phrase counts only where no letter or digit touches it: \"art\" is not in \"start\"", "0.1")
+      "a phrase counts only where no letter or digit touches it: \"art\" is not in \"start\"", "0.1")        \
+    FILTER_BOUND_PARAMETER(P, S)
 TEMPER_PARAMETERS(phrases, PHRASES)
 
 static const char phrase[] = "phrase";

@@ -153,7 +153,7 @@ static void test_show(void **state) {
     assert_int_equal(program_run(p, "show shown"), 0);
     assert_has(p->out, "stage    count-after  (patient.count 1.0.0)");
     assert_has(p->out, "3 rows");
-    assert_has(p->out, "expect   total 5 >= 1 ok");
+    assert_has(p->out, "expect   count-after.total 5 >= 1 ok");
     assert_int_equal(program_run(p, "show shown count"), 0);
     assert_has(p->out, "pace.wait                0");
     assert_int_equal(program_run(p, "show shown count numbers -n 2"), 0);
