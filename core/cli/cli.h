@@ -97,6 +97,12 @@ double cli_now(void);
 /* "1 240", "12" into out: thousands apart. */
 const char *cli_count(double number, char out[32]);
 
+/* ledger_table.c */
+void cli_print_ledger(const tm_ledger *ledger, int indent, bool examples);
+void cli_ledger_events(const tm_ledger *ledger);
+/* Text from a run on one line of a terminal: control bytes are shown, not sent; cut after `most` bytes. */
+void cli_print_line(const char *text, size_t length, size_t most);
+
 /* one.c: a plan of one stage, as generate, score and selftest use it. */
 typedef struct cli_one {
     const char *plugin, *stage;
@@ -117,6 +123,7 @@ int cli_verify(const cli_options *options);
 int cli_reproduce(const cli_options *options);
 int cli_export(const cli_options *options);
 int cli_show(const cli_options *options);
+int cli_why(const cli_options *options);
 int cli_help(const cli_options *options);
 int cli_plugin(const cli_options *options);
 int cli_plugin_new(const cli_options *options);

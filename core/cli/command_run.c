@@ -121,8 +121,10 @@ static temper_status archive_run(const cli_options *options, tm_run *run, const 
     if (status == TEMPER_OK) {
         tm_digest_text(&record.id, id);
         if (options->json) {
+            cli_ledger_events(&record.ledger);
             cli_event("archive", "id", id, "archive", archive, "report", report, (char *)NULL);
         } else {
+            cli_print_ledger(&record.ledger, 1, true);
             fprintf(stdout, " %-*s %s\n", terminal->width, "run", id);
             fprintf(stdout, " %-*s %s%s%s\n", terminal->width, "archive", archive,
                     report != NULL ? "   report: " : "", report != NULL ? report : "");

@@ -302,6 +302,16 @@ static temper_status show_output(const cli_options *options, tm_store *store, co
     return status;
 }
 
+static temper_status show_ledger(tm_store *store, const temper_json *run, temper_arena *arena,
+                                 temper_error *error) {
+    tm_ledger ledger;
+    temper_status status = tm_ledger_of(store, run, arena, &ledger, error);
+    if (status == TEMPER_OK) {
+        cli_print_ledger(&ledger, 0, true);
+    }
+    return status;
+}
+
 int cli_show(const cli_options *options) {
     temper_arena *arena = tm_arena_new();
     tm_store *store = NULL;
@@ -341,6 +351,7 @@ int cli_show(const cli_options *options) {
             printf("\n");
         } else {
             show_run(store, run, &id);
+            status = show_ledger(store, run, arena, &error);
         }
     }
 out:

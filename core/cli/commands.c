@@ -23,6 +23,11 @@ const cli_command cli_commands[] = {
      "Everything is made again in a fresh store. Exit code 0 when every output has the recorded bits.\n"},
     {"show", "RUN [STAGE [OUTPUT]]", "look into a run: stages, numbers, rows", "rows json", 1, 3, cli_show,
      "RUN is an archive, a run id, or the beginning of an archive's name in runs/.\n"},
+    {"why", "RUN ROW", "tell the story of one row: where it came from, what changed it, what dropped it",
+     "json", 2, 2, cli_why,
+     "ROW is PLACE:NUMBER (a source's name, STAGE.OUTPUT, or STAGE for what it kept), the first 6 or more "
+     "digits of a row's id,\n"
+     "or a text that occurs in it. A row's id is the beginning of the SHA-256 of its canonical JSON.\n"},
     {"chat", "MODEL", "talk with a model",
      "adapter system max-tokens temperature top-k top-p seed profile threads memory plugins", 1, 1, cli_chat,
      "MODEL is a folder, a GGUF file, builtin:NAME, or a run (its model). With --adapter RUN each question "

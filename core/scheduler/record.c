@@ -420,6 +420,9 @@ temper_status tm_record_make(tm_run *run, const char *const *leave_out, size_t l
         status = tm_store_put(run->options.store, out->run_json.data, out->run_json.length, &out->id, error);
     }
     choose_report(run, out);
+    if (status == TEMPER_OK) {
+        status = tm_ledger_of(run->options.store, record, out->arena, &out->ledger, error);
+    }
     out->blobs = all.blobs.digests;
     out->blob_count = all.blobs.count;
     all.blobs.digests = NULL;
@@ -450,8 +453,9 @@ temper_status tm_record_write(const tm_run *run, const tm_record *record, const 
                                   .blobs = record->blobs,
                                   .blob_count = record->blob_count};
     char id[TM_DIGEST_TEXT];
-    const void *page = NULL;
-    size_t page_size = 0;
+    const void *made = NULL;
+    size_t made_size = 0;
+    tm_buffer page = TM_BUFFER_INIT;
     temper_status status;
     *archive = *report = NULL;
     tm_digest_text(&record->id, id);
@@ -461,23 +465,30 @@ temper_status tm_record_write(const tm_run *run, const tm_record *record, const 
     }
     status = tm_folder_make(folder, error);
     if (status == TEMPER_OK && record->has_report) {
-        status = tm_store_map(run->options.store, &record->report, &page, &page_size, error);
-        content.report = page;
-        content.report_length = page_size;
+        status = tm_store_map(run->options.store, &record->report, &made, &made_size, error);
+        content.report = made;
+        content.report_length = made_size;
+    }
+    if (status == TEMPER_OK && record->ledger.count > 0) {
+        tm_ledger_page(&record->ledger, made, made_size, title, &page);
+        status = tm_buffer_ok(&page) ? TEMPER_OK : no_memory(error);
+        content.report = page.data;
+        content.report_length = page.length;
     }
     if (status == TEMPER_OK) {
         status = tm_archive_write(run->options.store, &content, *archive, error);
     }
-    if (status == TEMPER_OK && record->has_report) {
+    if (status == TEMPER_OK && content.report != NULL) {
         if (asprintf(report, "%s/%s-%.8s.html", folder, title, id + 7) < 0) {
             *report = NULL;
             status = no_memory(error);
         } else {
-            status = tm_file_write(*report, page, page_size, error);
+            status = tm_file_write(*report, content.report, content.report_length, error);
         }
     }
-    if (page != NULL) {
-        tm_store_unmap(run->options.store, page, page_size);
+    if (made != NULL) {
+        tm_store_unmap(run->options.store, made, made_size);
     }
+    tm_buffer_free(&page);
     return status;
 }

@@ -5,6 +5,7 @@
 #ifndef TM_RECORD_H
 #define TM_RECORD_H
 
+#include "scheduler/ledger.h"
 #include "scheduler/run.h"
 
 typedef struct tm_record {
@@ -13,8 +14,10 @@ typedef struct tm_record {
     tm_digest id;
     tm_digest *blobs; /* what the archive holds, sorted */
     size_t blob_count;
-    bool has_report;
-    tm_digest report; /* the page that goes beside the archive */
+    bool has_report; /* a stage made one */
+    tm_digest report;
+    tm_ledger
+        ledger; /* what the filters did: it stands in the page beside the archive, which it alone makes, too */
 } tm_record;
 
 /* `leave_out`: names or ids of model sources to leave out; models over 64 MB are left out anyway. */
