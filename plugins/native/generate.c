@@ -271,7 +271,8 @@ temper_status native_stream(temper_model *model, const temper_generate_request *
                     .stop = work.request.stop,
                     .stop_count = work.request.stop_count};
     if (!status) {
-        status = lm_generate_stream(&model->context, model->model, &one, on_token, &state, &answer, error);
+        status =
+            lm_generate_stream(&model->context, model->model, &one, NULL, on_token, &state, &answer, error);
     }
     if (!status && !state.ended && state.bytes.count > 0) { /* what might have become a stop text */
         give_piece(&state, native_whole_characters(state.bytes.items, state.bytes.count));

@@ -47,11 +47,13 @@ static void whole(const lm_context *context, const lm_model *model, const int32_
     MUST(lm_model_forward(context, model, &sequence, 1, out, NULL, error));
 }
 
-/* Through a cache in pieces of the given sizes, over and over. */
+/* Through a cache in pieces of the given sizes, over and over: in blocks of `block` positions. */
 static void pieces(const lm_context *context, const lm_model *model, const int32_t *ids, const size_t *sizes,
-                   size_t count, lm_real *out) {
+                   size_t count, size_t block, lm_real *out) {
+    lm_cache_pool *pool = NULL;
     lm_cache *cache = NULL;
-    MUST(lm_cache_new(context, &model->config, ROWS, &cache, error));
+    MUST(lm_cache_pool_new(context, &model->config, block, 0, &pool, error));
+    MUST(lm_cache_open(pool, ROWS, &cache, error));
     for (size_t done = 0, turn = 0; done < ROWS; turn++) {
         size_t size = sizes[turn % count] < ROWS - done ? sizes[turn % count] : ROWS - done;
         lm_sequence sequence = {cache, ids + done, size};
@@ -60,6 +62,7 @@ static void pieces(const lm_context *context, const lm_model *model, const int32
         assert_int_equal(cache->length, done);
     }
     lm_cache_free(cache);
+    lm_cache_pool_free(pool);
 }
 
 static void same(const lm_real *a, const lm_real *b, size_t rows, size_t n, const char *what) {
@@ -88,7 +91,7 @@ static void check_paths(const lm_kernels *kernels, const char *profile, const lm
     static const size_t sizes[][4] = {
         {1, 1, 1, 1}, {ROWS, 1, 1, 1}, {13, 1, 2, 7}, {2, 64, 1, 3}, {33, 31, 5, 1}};
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
-        pieces(&context, model, ids, sizes[i], 4, out);
+        pieces(&context, model, ids, sizes[i], 4, LM_PANEL << i % 3, out);
         same(out, reference, ROWS, n, "pieces");
     }
 
@@ -250,7 +253,7 @@ static void masked_keys_are_never_read(void **state) {
         for (size_t turn = 0; turn < 2; turn++) {
             lm_cache_layer cache;
             MUST(lm_cache_layer_open(&context, &config, ROWS, &cache, error));
-            memset(cache.keys, turn == 0 ? 0 : 0xff, lm_cache_layer_bytes(&context, &config, ROWS));
+            memset(cache.blocks[0], turn == 0 ? 0 : 0xff, lm_cache_layer_bytes(&context, &config, ROWS));
             lm_attention_rows rows = {&cache, q, k, v, ROWS, turn == 0 ? clean : dirty};
             MUST(lm_attention_forward(&context, &config, 0, &rows, 1, error));
             lm_cache_layer_close(&cache);

@@ -211,7 +211,7 @@ static void limits_cancelling_and_refusals(void **state) {
     assert_int_equal(answers[0].finish, LM_FINISH_LENGTH);
     free(answers[0].ids);
     request.prompt_count = 5, request.max_tokens = 20;
-    MUST(lm_generate_stream(&context, model, &request, count_tokens, &tokens, answers, error));
+    MUST(lm_generate_stream(&context, model, &request, NULL, count_tokens, &tokens, answers, error));
     assert_int_equal(answers[0].count, 4);
     free(answers[0].ids);
 

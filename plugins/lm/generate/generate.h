@@ -60,18 +60,49 @@ typedef struct lm_answer {
  * nonzero cancels (TEMPER_CANCELLED). */
 typedef int lm_progress(void *context, size_t finished, size_t tokens);
 
-/* Answers[count], each freed by the caller (free(ids)); on failure none is there. `slots`: sequences decoded together
- * (0: chosen from memory). A prompt that leaves no room in the context: TEMPER_INVALID naming the request and both
- * numbers. Logits that are not finite: TEMPER_FAILED. */
+/* Beginnings of earlier calls' sequences, for later ones that begin alike: of one model and profile, one call at a time. */
+typedef struct lm_prefixes lm_prefixes;
+temper_status lm_prefixes_new(size_t workers, lm_prefixes **out, temper_error *error);
+void lm_prefixes_free(lm_prefixes *self);
+
+/* What a call did. Never part of a result: batches, threads and memory show here. */
+typedef struct lm_counts {
+    uint64_t prompt_tokens, prompt_computed; /* asked for; through the model: the rest was shared */
+    uint64_t answer_tokens;
+    uint64_t steps;     /* forward passes */
+    size_t streams;     /* at once, at most */
+    size_t cache_bytes; /* of keys and values, at most */
+} lm_counts;
+
+/* How to go about it; all 0: as it is best. None of it shows in an answer. */
+typedef struct lm_generation {
+    size_t slots;          /* sequences decoded together; 0: chosen */
+    size_t memory;         /* bytes that keys, values and working memory may take; 0: nobody says */
+    size_t block;          /* positions of a block of keys and values; 0: LM_CACHE_BLOCK */
+    bool unshared;         /* compute every prompt from its first token */
+    lm_prefixes *prefixes; /* NULL: nothing from before, nothing for later */
+    lm_counts *counts;     /* added to; may be NULL */
+    lm_progress *progress;
+    void *progress_context;
+} lm_generation;
+
+/* Answers[count], each freed by the caller (free(ids)); on failure none is there. Prompts that begin alike are computed
+ * once as far as they do. A prompt that leaves no room in the context: TEMPER_INVALID naming the request and both
+ * numbers. One that does not fit `memory` alone: TEMPER_NO_MEMORY with what it needs and what would fit; when only
+ * several together do not, fewer are decoded at a time. Logits that are not finite: TEMPER_FAILED. */
+temper_status lm_generate_with(const lm_context *context, const lm_model *model, const lm_request *requests,
+                               size_t count, const lm_generation *how, lm_answer *answers,
+                               temper_error *error);
 temper_status lm_generate(const lm_context *context, const lm_model *model, const lm_request *requests,
                           size_t count, size_t slots, lm_progress *progress, void *progress_context,
                           lm_answer *answers, temper_error *error);
 
-/* One answer for a person: calls `token` as each is sampled; nonzero ends the answer there. */
+/* One answer for a person: calls `token` as each is sampled; nonzero ends the answer there. `how` may be NULL; prefixes
+ * in it keep the answer as well, for the question that follows. */
 typedef int lm_on_token(void *context, int32_t id);
 temper_status lm_generate_stream(const lm_context *context, const lm_model *model, const lm_request *request,
-                                 lm_on_token *token, void *token_context, lm_answer *answer,
-                                 temper_error *error);
+                                 const lm_generation *how, lm_on_token *token, void *token_context,
+                                 lm_answer *answer, temper_error *error);
 
 /* Log-probability (natural, untempered) of ids[i] given ids[0..i) for i in 1..count-1: logprobs[i]; logprobs[0] = 0.
  * With `wanted`, only where wanted[i] is nonzero; elsewhere logprobs[i] = 0. The vocabulary product is made in chunks

@@ -7,11 +7,14 @@
  * stored float. So prefill, decode, scoring and training give the same bits, and a masked key takes part in nothing:
  * its score may be computed beside others, but is never read.
  *
- * Layout, with C = capacity rounded up to LM_PANEL:
- *   keys    for each kv head C / 32 panels of panel_bytes(D): column = position. Panel by panel, so any C has the same.
+ * A sequence's keys and values lie in blocks of C positions, C a multiple of LM_PANEL (model/cache.c keeps them, and lets
+ * sequences share those that they have in common). A block of a layer:
+ *   keys    for each kv head C / 32 panels of panel_bytes(D): column = position.
  *   values  for each kv head ceil(D / 32) panels of panel_bytes(C): row = position, column = element of the head. Heads
  *           of 4, 8 or 16 elements share a panel side by side: a product may begin inside one, and a cache four times
- *           smaller is read four times faster.*/
+ *           smaller is read four times faster.
+ * A product over keys of several blocks is cut at their borders, where its chains continue from the stored floats: C is
+ * even, so no pair is cut, and the size of blocks never shows. */
 #include "layers.h"
 
 #include <stdlib.h>
@@ -26,13 +29,15 @@ static size_t keys_run(const lm_context *context, size_t head_size, size_t capac
     return panels(capacity) * context->between->panel_bytes(head_size);
 }
 
-static size_t values_run(const lm_context *context, size_t head_size, size_t capacity) {
-    return panels(head_size) * context->between->panel_bytes(panels(capacity) * LM_PANEL);
-}
-
 /* Heads whose values share a panel. */
 static size_t sharing(size_t head_size) {
     return head_size < LM_PANEL && LM_PANEL % head_size == 0 ? LM_PANEL / head_size : 1;
+}
+
+/* A tile loads whole rows of a panel: from a head's column inside one it reads past the last row's end. */
+static size_t values_run(const lm_context *context, size_t head_size, size_t capacity) {
+    size_t slack = sharing(head_size) > 1 ? LM_PANEL * sizeof(lm_real) : 0;
+    return panels(head_size) * context->between->panel_bytes(panels(capacity) * LM_PANEL) + slack;
 }
 
 size_t lm_cache_layer_bytes(const lm_context *context, const lm_config *config, size_t capacity) {
@@ -43,22 +48,22 @@ size_t lm_cache_layer_bytes(const lm_context *context, const lm_config *config, 
 
 temper_status lm_cache_layer_open(const lm_context *context, const lm_config *config, size_t capacity,
                                   lm_cache_layer *out, temper_error *error) {
-    *out = (lm_cache_layer){.capacity = panels(capacity) * LM_PANEL};
+    size_t positions = panels(capacity) * LM_PANEL;
+    *out = (lm_cache_layer){.block = positions, .capacity = positions};
     /* Not cleared: what was never appended is never read into a result, and pages never touched cost nothing. */
-    size_t bytes = lm_cache_layer_bytes(context, config, capacity), row = LM_PANEL * sizeof(lm_real);
-    /* A tile loads whole rows of a panel: from a head's column inside one it reads past the last row's end. */
-    out->keys = bytes > PTRDIFF_MAX - row - 64 ? NULL : aligned_alloc(64, (bytes + row + 63) / 64 * 64);
-    if (out->keys == NULL) {
+    size_t bytes = lm_cache_layer_bytes(context, config, capacity);
+    out->single[0] = bytes > PTRDIFF_MAX - 64 ? NULL : aligned_alloc(64, (bytes + 63) / 64 * 64);
+    if (out->single[0] == NULL) {
         return temper_fail(error, TEMPER_NO_MEMORY,
                            "no memory for the keys and values of %zu positions: %zu bytes a layer", capacity,
-                           lm_cache_layer_bytes(context, config, capacity));
+                           bytes);
     }
-    out->values = (char *)out->keys + config->kv_heads * keys_run(context, config->head_size, capacity);
+    out->blocks = out->single;
     return TEMPER_OK;
 }
 
 void lm_cache_layer_close(lm_cache_layer *self) {
-    free(self->keys);
+    free(self->single[0]);
     *self = (lm_cache_layer){0};
 }
 
@@ -70,17 +75,31 @@ typedef struct attention_job {
     size_t scores_stride; /* elements; also the most keys any query here scores at once */
 } attention_job;
 
-static char *keys_of(const lm_context *context, const lm_config *config, const lm_cache_layer *cache,
-                     size_t head) {
-    return (char *)cache->keys + head * keys_run(context, config->head_size, cache->capacity);
+/* This layer's part of the block that holds a position. */
+static char *block_of(const lm_cache_layer *cache, size_t position) {
+    return cache->blocks[position / cache->block] + cache->offset;
 }
 
-/* The head's first column in the first row. */
-static char *values_of(const lm_context *context, const lm_config *config, const lm_cache_layer *cache,
-                       size_t head) {
+/* How many positions there are from here to the border of the block, `end` at most. */
+static size_t to_border(const lm_cache_layer *cache, size_t position, size_t end) {
+    size_t border = (position / cache->block + 1) * cache->block;
+    return (border < end ? border : end) - position;
+}
+
+/* The panel of a head's keys that holds a position. */
+static char *keys_at(const lm_context *context, const lm_config *config, const lm_cache_layer *cache,
+                     size_t head, size_t position) {
+    return block_of(cache, position) + head * keys_run(context, config->head_size, cache->block) +
+           position % cache->block / LM_PANEL * context->between->panel_bytes(config->head_size);
+}
+
+/* A head's first column in the first row of its block's values: of panel `c` of the head's elements. */
+static char *values_at(const lm_context *context, const lm_config *config, const lm_cache_layer *cache,
+                       size_t head, size_t c, size_t position) {
     size_t shared = sharing(config->head_size), unit = context->between->pairs ? 4 : sizeof(lm_real);
-    return (char *)cache->values + head / shared * values_run(context, config->head_size, cache->capacity) +
-           head % shared * config->head_size * unit;
+    return block_of(cache, position) + config->kv_heads * keys_run(context, config->head_size, cache->block) +
+           head / shared * values_run(context, config->head_size, cache->block) +
+           head % shared * config->head_size * unit + c * context->between->panel_bytes(cache->block);
 }
 
 /* A value already rounded to bf16, as its sixteen bits. */
@@ -126,41 +145,53 @@ static void store_column(const lm_product *product, void *panel, size_t column, 
 static void append_keys(const attention_job *job, const lm_attention_rows *rows, size_t head) {
     const lm_product *product = job->context->between;
     size_t size = job->config->head_size, stride = job->config->kv_heads * size, first = rows->cache->length;
-    char *run = keys_of(job->context, job->config, rows->cache, head);
     for (size_t i = 0; i < rows->n;) {
         size_t position = first + i, column = position % LM_PANEL;
         const lm_real *k = rows->k + i * stride + head * size;
-        char *panel = run + position / LM_PANEL * product->panel_bytes(size);
-        if (column == 0) {
-            /* The columns after the last one become zeros; later appends write them one by one. */
-            product->pack(panel, k, size, rows->n - i, stride, true);
-            return;
+        char *panel = keys_at(job->context, job->config, rows->cache, head, position);
+        if (column != 0) {
+            store_column(product, panel, column, k, size);
+            i++;
+            continue;
         }
-        store_column(product, panel, column, k, size);
-        i++;
+        /* The columns after the last one become zeros; later appends write them one by one. */
+        size_t count = to_border(rows->cache, position, first + rows->n);
+        product->pack(panel, k, size, count, stride, true);
+        i += count;
+    }
+}
+
+/* `count` rows of values from `position` on, all in one block. */
+static void append_values_here(const attention_job *job, const lm_attention_rows *rows, size_t head,
+                               size_t position, size_t count) {
+    const lm_product *product = job->context->between;
+    size_t size = job->config->head_size, stride = job->config->kv_heads * size, shared = sharing(size);
+    const lm_real *all = rows->v + (position - rows->cache->length) * stride + head * size;
+    size_t row = position % rows->cache->block;
+    for (size_t c = 0; c < panels(size); c++) {
+        size_t columns = size - c * LM_PANEL < LM_PANEL ? size - c * LM_PANEL : LM_PANEL, i = 0;
+        const lm_real *v = all + c * LM_PANEL;
+        char *panel = values_at(job->context, job->config, rows->cache, head, c, position);
+        if (product->pairs && row % 2 != 0) { /* the second of a pair that is there */
+            store_row(product, panel, row, v, columns);
+            i = 1;
+        }
+        for (; shared > 1 && i < count; i++) { /* packing would clear the neighbours' columns */
+            store_row(product, panel, row + i, v + i * stride, columns);
+        }
+        if (i < count) {
+            product->pack(panel + product->panel_bytes(row + i), v + i * stride, count - i, columns, stride,
+                          false);
+        }
     }
 }
 
 static void append_values(const attention_job *job, const lm_attention_rows *rows, size_t head) {
-    const lm_product *product = job->context->between;
-    size_t size = job->config->head_size, stride = job->config->kv_heads * size, first = rows->cache->length;
-    size_t capacity = rows->cache->capacity, shared = sharing(size);
-    char *run = values_of(job->context, job->config, rows->cache, head);
-    for (size_t c = 0; c < panels(size); c++) {
-        size_t columns = size - c * LM_PANEL < LM_PANEL ? size - c * LM_PANEL : LM_PANEL, i = 0;
-        const lm_real *v = rows->v + head * size + c * LM_PANEL;
-        char *panel = run + c * product->panel_bytes(capacity);
-        if (product->pairs && first % 2 != 0) { /* the second of a pair that is there */
-            store_row(product, panel, first, v, columns);
-            i = 1;
-        }
-        for (; shared > 1 && i < rows->n; i++) { /* packing would clear the neighbours' columns */
-            store_row(product, panel, first + i, v + i * stride, columns);
-        }
-        if (i < rows->n) {
-            product->pack(panel + product->panel_bytes(first + i), v + i * stride, rows->n - i, columns,
-                          stride, false);
-        }
+    size_t position = rows->cache->length, end = position + rows->n;
+    while (position < end) {
+        size_t count = to_border(rows->cache, position, end);
+        append_values_here(job, rows, head, position, count);
+        position += count;
     }
 }
 
@@ -170,26 +201,38 @@ typedef struct queries {
     size_t q_stride, rows, position, step;
     lm_real *out;
     size_t out_stride;
-    const char *keys, *values; /* keys_of and values_of the kv head */
-    size_t capacity;
+    const lm_cache_layer *cache;
+    size_t kv_head;
 } queries;
 
 static size_t first_key(size_t window, size_t position) {
     return window != 0 && position + 1 > window ? position + 1 - window : 0;
 }
 
-/* out (+)= P . V of rows low .. high over keys from .. end. p[0] is key `from`. */
-static void weigh(const attention_job *job, const queries *self, size_t low, size_t high, size_t from,
-                  size_t end, const lm_real *p, bool accumulate, void *scratch) {
+/* out (+)= P . V of rows low .. high over keys from .. end, which lie in one block. p[0] is key `from`. */
+static void weigh_block(const attention_job *job, const queries *self, size_t low, size_t high, size_t from,
+                        size_t end, const lm_real *p, bool accumulate, void *scratch) {
     const lm_product *product = job->context->between;
-    size_t size = job->config->head_size;
+    size_t size = job->config->head_size, row = from % self->cache->block;
     for (size_t c = 0; c < panels(size); c++) {
         size_t columns = size - c * LM_PANEL < LM_PANEL ? size - c * LM_PANEL : LM_PANEL;
-        const char *panel =
-            self->values + c * product->panel_bytes(self->capacity) + product->panel_bytes(from);
+        const char *panel = values_at(job->context, job->config, self->cache, self->kv_head, c, from) +
+                            product->panel_bytes(row);
         product->multiply(high - low, columns, end - from, p + low * job->scores_stride, job->scores_stride,
                           false, panel, self->out + low * self->out_stride + c * LM_PANEL, self->out_stride,
                           accumulate, scratch);
+    }
+}
+
+/* The same over any keys. */
+static void weigh(const attention_job *job, const queries *self, size_t low, size_t high, size_t from,
+                  size_t end, const lm_real *p, bool accumulate, void *scratch) {
+    while (from < end) {
+        size_t count = to_border(self->cache, from, end);
+        weigh_block(job, self, low, high, from, from + count, p, accumulate, scratch);
+        from += count;
+        p += count;
+        accumulate = true;
     }
 }
 
@@ -197,12 +240,11 @@ static void weigh(const attention_job *job, const queries *self, size_t low, siz
 static void weigh_single(const attention_job *job, const queries *self, size_t key, const lm_real *p,
                          void *scratch) {
     const lm_product *product = job->context->between;
-    size_t size = job->config->head_size;
+    size_t size = job->config->head_size, row = key % self->cache->block;
     for (size_t c = 0; c < panels(size); c++) {
         size_t columns = size - c * LM_PANEL < LM_PANEL ? size - c * LM_PANEL : LM_PANEL;
-        const uint16_t *pairs =
-            (const uint16_t *)(const void *)(self->values + c * product->panel_bytes(self->capacity)) +
-            key / 2 * LM_PANEL * 2;
+        const char *panel = values_at(job->context, job->config, self->cache, self->kv_head, c, key);
+        const uint16_t *pairs = (const uint16_t *)(const void *)panel + row / 2 * LM_PANEL * 2;
         uint16_t alone[LM_PANEL * 2] __attribute__((aligned(64))) = {0};
         for (size_t d = 0; d < columns; d++) {
             alone[2 * d] = pairs[2 * d + 1];
@@ -240,9 +282,13 @@ static void attend(const attention_job *job, const queries *self, size_t start, 
     lm_real *scores = memory, sums[LM_QUERY_BLOCK];
     void *scratch = (char *)memory + LM_QUERY_BLOCK * job->scores_stride * sizeof(lm_real);
 
-    product->multiply(self->rows, last + 1 - panel * LM_PANEL, size, self->q, self->q_stride, false,
-                      self->keys + panel * product->panel_bytes(size), scores, job->scores_stride, false,
-                      scratch);
+    for (size_t key = panel * LM_PANEL; key <= last;) {
+        size_t count = to_border(self->cache, key, last + 1);
+        product->multiply(self->rows, count, size, self->q, self->q_stride, false,
+                          keys_at(job->context, job->config, self->cache, self->kv_head, key),
+                          scores + (key - panel * LM_PANEL), job->scores_stride, false, scratch);
+        key += count;
+    }
     for (size_t r = 0; r < self->rows; r++) {
         lm_real *row = scores + r * job->scores_stride + skipped;
         size_t keys = self->position + r * self->step + 1 - start;
@@ -286,9 +332,8 @@ static void attend_head(const attention_job *job, const lm_attention_rows *rows,
     queries self = {.q = rows->q + head * size,
                     .out = rows->out + head * size,
                     .position = rows->cache->length,
-                    .keys = keys_of(job->context, config, rows->cache, kv_head),
-                    .values = values_of(job->context, config, rows->cache, kv_head),
-                    .capacity = rows->cache->capacity};
+                    .cache = rows->cache,
+                    .kv_head = kv_head};
     if (rows->n == 1) { /* the heads that share these keys are the rows */
         self.rows = group, self.step = 0;
         self.q_stride = self.out_stride = size;
@@ -327,6 +372,11 @@ static void attend_group(void *argument, size_t index, size_t worker) {
     }
 }
 
+size_t lm_attention_scratch(const lm_context *context, const lm_config *config, size_t keys) {
+    size_t k = config->head_size > keys ? config->head_size : keys;
+    return LM_QUERY_BLOCK * panels(keys) * LM_PANEL * sizeof(lm_real) + context->between->scratch_bytes(k);
+}
+
 temper_status lm_attention_forward(const lm_context *context, const lm_config *config, size_t window,
                                    const lm_attention_rows *sequences, size_t count, temper_error *error) {
     size_t keys = 0, work = 0;
@@ -340,10 +390,7 @@ temper_status lm_attention_forward(const lm_context *context, const lm_config *c
         work += sequences[i].n * end * config->heads * (2 * config->head_size + 8);
     }
     attention_job job = {context, config, window, sequences, panels(keys) * LM_PANEL};
-    size_t k = config->head_size > keys ? config->head_size : keys;
-    temper_status status = lm_context_reserve(
-        context, LM_QUERY_BLOCK * job.scores_stride * sizeof(lm_real) + context->between->scratch_bytes(k),
-        error);
+    temper_status status = lm_context_reserve(context, lm_attention_scratch(context, config, keys), error);
     if (status) {
         return status;
     }

@@ -132,12 +132,18 @@ void lm_activation_backward(const lm_context *context, lm_activation kind, const
 
 /* Keys and values of one layer of one sequence, grown as it goes, in the packed layout of kernels.h per kv head:
  * keys as B of Q.K^T (reduction over D, columns = positions), values as B of P.V (reduction over positions, columns
- * = D). Rounded to the profile's operand type when appended. */
+ * = D). Rounded to the profile's operand type when appended. They lie in blocks; attention.c has the layout of one, and
+ * whose blocks they are is the caller's to know. */
 typedef struct lm_cache_layer {
-    size_t capacity, length; /* positions */
-    void *keys, *values;     /* G runs each, see attention.c; one allocation, `keys` is its start */
+    size_t block;            /* positions of a block, a multiple of LM_PANEL */
+    size_t capacity, length; /* positions that the blocks have; that are filled */
+    char *const *blocks;     /* [capacity / block], each 64-byte aligned ... */
+    size_t offset;           /* ... with this layer's part here */
+    char *single[1];         /* lm_cache_layer_open's */
 } lm_cache_layer;
-size_t lm_cache_layer_bytes(const lm_context *context, const lm_config *config, size_t capacity);
+/* Of one layer in a block of so many positions. */
+size_t lm_cache_layer_bytes(const lm_context *context, const lm_config *config, size_t positions);
+/* One block for all positions, the layer's own. It must stay where it is. */
 temper_status lm_cache_layer_open(const lm_context *context, const lm_config *config, size_t capacity,
                                   lm_cache_layer *out, temper_error *error);
 void lm_cache_layer_close(lm_cache_layer *self);
@@ -154,6 +160,8 @@ typedef struct lm_attention_rows {
 /* Several sequences at once, each with its own cache. Fails before anything is changed. */
 temper_status lm_attention_forward(const lm_context *context, const lm_config *config, size_t window,
                                    const lm_attention_rows *sequences, size_t count, temper_error *error);
+/* Scratch a worker needs for that, with the longest sequence of `keys` positions afterwards. */
+size_t lm_attention_scratch(const lm_context *context, const lm_config *config, size_t keys);
 /* One whole sequence of n rows from position 0. dq, dk, dv are overwritten. The bf16 rounding of q, k, v and the
  * probabilities is passed straight through (the usual straight-through gradient). */
 temper_status lm_attention_backward(const lm_context *context, const lm_config *config, size_t window,

@@ -70,9 +70,16 @@ static temper_status check(const lm_model *model, const lm_sequence *sequences, 
     return TEMPER_OK;
 }
 
-static temper_status open_temporary(pass *self, temper_error *error) {
+static temper_status open_caches(pass *self, temper_error *error) {
     memset(self->temporary, 0, self->count * sizeof *self->temporary);
     for (size_t i = 0; i < self->count; i++) {
+        lm_cache *cache = self->sequences[i].cache;
+        if (cache != NULL) {
+            temper_status status = lm_cache_reserve(cache, cache->length + self->sequences[i].count, error);
+            if (status) {
+                return status;
+            }
+        }
         if (self->sequences[i].cache == NULL && self->sequences[i].count > 0) {
             temper_status status = lm_cache_layer_open(self->context, &self->model->config,
                                                        self->sequences[i].count, &self->temporary[i], error);
@@ -257,7 +264,7 @@ temper_status lm_model_forward(const lm_context *context, const lm_model *self, 
     }
     carver = (lm_carver){.base = memory};
     carve_pass(&carver, &state);
-    status = open_temporary(&state, error);
+    status = open_caches(&state, error);
     if (!status) {
         status = run(&state, final_normed, keep, error);
     }
@@ -266,6 +273,20 @@ temper_status lm_model_forward(const lm_context *context, const lm_model *self, 
     }
     settle(&state, status == TEMPER_OK);
     return status;
+}
+
+size_t lm_model_forward_bytes(const lm_context *context, const lm_model *self, size_t rows, size_t count,
+                              size_t positions) {
+    pass state = {.context = context, .model = self, .count = count, .rows = rows};
+    lm_carver carver = {0};
+    size_t scratch = lm_attention_scratch(context, &self->config, positions);
+    carve_pass(&carver, &state);
+    for (int role = 0; role < LM_ROLE_COUNT; role++) {
+        const lm_linear *linear = lm_model_linear((lm_model *)(uintptr_t)self, (lm_role)role, 0);
+        size_t bytes = linear == NULL ? 0 : lm_linear_scratch(context, linear, 0);
+        scratch = bytes > scratch ? bytes : scratch;
+    }
+    return carver.overflow ? SIZE_MAX : carver.used + scratch * context->parallel.workers;
 }
 
 temper_status lm_model_logits(const lm_context *context, const lm_model *self, const lm_real *final_normed,

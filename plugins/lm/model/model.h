@@ -51,15 +51,50 @@ lm_linear *lm_model_linear(lm_model *self, lm_role role, size_t layer);
 lm_real *lm_model_values(lm_model *self, lm_role role, size_t layer, size_t *count);
 
 /* --- sequences and caches --- */
+/* Positions of a block, when nothing else is asked for: copying one is cheap beside computing it, and a product over
+ * its keys is long enough to be fast. */
+enum { LM_CACHE_BLOCK = 128 };
+
+/* Where caches of one model and profile take their blocks from: allocated when first wanted, kept for the next. */
+typedef struct lm_cache_pool {
+    size_t block, layers; /* positions of a block */
+    size_t layer_bytes, block_bytes;
+    size_t limit;            /* blocks it may have; 0: as many as memory gives */
+    size_t made, used, most; /* blocks there are; in use, now and at most so far */
+    void *unused;
+} lm_cache_pool;
+temper_status lm_cache_pool_new(const lm_context *context, const lm_config *config, size_t positions,
+                                size_t limit, lm_cache_pool **out, temper_error *error);
+/* Gives back what no cache uses. */
+void lm_cache_pool_trim(lm_cache_pool *self);
+void lm_cache_pool_free(lm_cache_pool *self); /* after its caches */
+
 typedef struct lm_cache {
-    size_t capacity, length;
-    size_t count; /* of layers */
+    size_t capacity, length; /* positions */
+    size_t count;            /* of layers */
     lm_cache_layer *layers;
+    lm_cache_pool *pool;
+    bool owns_pool;
+    char **blocks;
+    size_t used; /* blocks */
 } lm_cache;
+/* With a pool of its own, or in one. */
 temper_status lm_cache_new(const lm_context *context, const lm_config *config, size_t capacity,
                            lm_cache **out, temper_error *error);
+temper_status lm_cache_open(lm_cache_pool *pool, size_t capacity, lm_cache **out, temper_error *error);
 void lm_cache_clear(lm_cache *self);
 void lm_cache_free(lm_cache *self);
+/* Begins with the first `length` positions of another cache of this pool, without a copy: `from` has at least so many,
+ * `self` room for them. Both may go on from there. */
+void lm_cache_share(lm_cache *self, const lm_cache *from, size_t length);
+/* Forgets what lies behind. */
+void lm_cache_cut(lm_cache *self, size_t length);
+/* Blocks for `length` positions, the last one its own to append to. lm_model_forward does it itself. */
+temper_status lm_cache_reserve(lm_cache *self, size_t length, temper_error *error);
+/* How many blocks that would take; how many of those in use would come free with this cache; blocks of positions. */
+size_t lm_cache_wanted(const lm_cache *self, size_t length);
+size_t lm_cache_alone(const lm_cache *self);
+size_t lm_cache_blocks(const lm_cache_pool *pool, size_t positions);
 
 /* New tokens of one sequence, continuing its cache. Ids below the vocabulary, cache->length + count <= context: else
  * TEMPER_INVALID. cache NULL: a whole sequence from position 0 whose keys nobody wants afterwards (scoring, training). */
@@ -95,6 +130,10 @@ void lm_activations_free(lm_activations *self);
 temper_status lm_model_forward(const lm_context *context, const lm_model *self, const lm_sequence *sequences,
                                size_t count, lm_real *final_normed, lm_activations *keep,
                                temper_error *error);
+/* What such a pass allocates in the context when it keeps nothing: `rows` new rows of `count` sequences with caches, the
+ * longest of `positions`. */
+size_t lm_model_forward_bytes(const lm_context *context, const lm_model *self, size_t rows, size_t count,
+                              size_t positions);
 /* logits [rows][V] of chosen rows of final_normed (row_index NULL: all of them). */
 temper_status lm_model_logits(const lm_context *context, const lm_model *self, const lm_real *final_normed,
                               const size_t *row_index, size_t rows, lm_real *logits, temper_error *error);
