@@ -5,6 +5,7 @@
 #include "layers.h"
 
 #include <stdlib.h>
+#include <sys/mman.h>
 
 /* Below this many multiply-adds a hand-off to other threads costs more than it gives. */
 enum { LM_WORTH_HANDING_OUT = 1 << 18 };
@@ -18,6 +19,22 @@ void *lm_allocate(size_t count, size_t size) {
     void *block = aligned_alloc(64, bytes);
     if (block != NULL) {
         memset(block, 0, bytes);
+    }
+    return block;
+}
+
+void *lm_allocate_large(size_t bytes) {
+    const size_t page = (size_t)2 << 20;
+    if (bytes < page) {
+        return aligned_alloc(64, (bytes + 127) / 64 * 64);
+    }
+    if (bytes > PTRDIFF_MAX - 2 * page) {
+        return NULL;
+    }
+    bytes = (bytes + page - 1) / page * page;
+    void *block = aligned_alloc(page, bytes);
+    if (block != NULL) {
+        (void)madvise(block, bytes, MADV_HUGEPAGE); /* a wish: without huge pages it is memory all the same */
     }
     return block;
 }

@@ -57,6 +57,9 @@ void lm_context_ranges(const lm_context *self, size_t work, size_t count, size_t
 /* Zeroed memory aligned to 64 bytes, for packed values and rows (free with free). NULL: refused, or count * size
  * overflows. */
 void *lm_allocate(size_t count, size_t size);
+/* For what is read again and again in order, packed weights above all: in huge pages where the system has them, so that
+ * memory is not waited for twice (an address costs a walk of page tables). Not cleared; free with free. */
+void *lm_allocate_large(size_t bytes);
 
 /* --- linear: y = x W^T (+ b) (+ scale * (x A^T) B^T) --- */
 
@@ -74,6 +77,7 @@ typedef struct lm_linear {
     lm_real *w;     /* [outputs][inputs]; kept where training or tying needs it, else NULL after packing */
     lm_real *bias;  /* [outputs] or NULL */
     void *forward;  /* W^T packed: reduction over inputs */
+    bool placed;    /* `forward` lies in memory of somebody else, who frees it */
     void *backward; /* W packed: reduction over outputs; NULL until training */
     lm_lora *lora;  /* NULL: none */
 } lm_linear;
@@ -83,6 +87,9 @@ temper_status lm_linear_pack(const lm_context *context, lm_linear *self, bool tr
 temper_status lm_lora_pack(const lm_context *context, const lm_linear *linear, lm_lora *self, bool training,
                            temper_error *error);
 void lm_linear_free(lm_linear *self);
+
+/* Bytes of `forward`, a multiple of 64; 0 when there are too many. */
+size_t lm_linear_packed_bytes(const lm_context *context, const lm_linear *self);
 
 /* Bytes of scratch a worker needs for these layers, forward or backward over at most `rows` rows. */
 size_t lm_linear_scratch(const lm_context *context, const lm_linear *self, size_t rows);

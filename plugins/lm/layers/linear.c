@@ -57,7 +57,9 @@ temper_status lm_lora_pack(const lm_context *context, const lm_linear *linear, l
 void lm_linear_free(lm_linear *self) {
     free(self->w);
     free(self->bias);
-    free(self->forward);
+    if (!self->placed) {
+        free(self->forward);
+    }
     free(self->backward);
     if (self->lora != NULL) {
         lm_lora *lora = self->lora;
@@ -79,6 +81,15 @@ static size_t aligned(size_t bytes) {
 /* Of a packed B of k x n. */
 static size_t packed_bytes(const lm_context *context, size_t k, size_t n) {
     return aligned((n + LM_PANEL - 1) / LM_PANEL * context->product->panel_bytes(k));
+}
+
+size_t lm_linear_packed_bytes(const lm_context *context, const lm_linear *self) {
+    size_t panels = (self->outputs + LM_PANEL - 1) / LM_PANEL, bytes;
+    if (__builtin_mul_overflow(panels, context->product->panel_bytes(self->inputs), &bytes) ||
+        bytes > PTRDIFF_MAX - 64) {
+        return 0;
+    }
+    return aligned(bytes);
 }
 
 size_t lm_linear_scratch(const lm_context *context, const lm_linear *self, size_t rows) {

@@ -12,6 +12,9 @@ temper_status lm_model_shape(const lm_config *config, lm_model **out, temper_err
 temper_status lm_model_allocate(lm_model *self, lm_role role, size_t layer, lm_real **values, size_t *count,
                                 temper_error *error);
 
+/* One block for all packed weights, and in it each linear layer's place. */
+temper_status lm_model_place(const lm_context *context, lm_model *self, temper_error *error);
+
 /* Hands out consecutive pieces of one block; with base NULL it only counts. */
 typedef struct lm_carver {
     char *base;

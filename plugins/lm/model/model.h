@@ -22,6 +22,7 @@ typedef struct lm_model {
     lm_linear head;         /* head.w == embedding when tied */
     lm_real *cosine, *sine; /* rope tables, [context][D/2] or NULL */
     size_t lora_rank;       /* 0: no adapter */
+    void *packed;           /* every linear layer's packed weights, in the order they are used */
 } lm_model;
 
 /* Loads a checkpoint, and the adapter when the file set has one (base under "base/"). */

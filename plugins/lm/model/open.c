@@ -56,7 +56,7 @@ static temper_status read_role(const lm_context *context, const lm_checkpoint *c
 
 static temper_status read_model(const lm_context *context, const lm_checkpoint *checkpoint, lm_model *self,
                                 bool keep, temper_error *error) {
-    temper_status status = TEMPER_OK;
+    temper_status status = lm_model_place(context, self, error);
     for (int role = 0; !status && role < LM_ROLE_COUNT; role++) {
         size_t layers = lm_role_per_layer((lm_role)role) ? self->config.layers : 1;
         for (size_t layer = 0; !status && layer < layers; layer++) {

@@ -170,10 +170,46 @@ temper_status lm_model_shape(const lm_config *config, lm_model **out, temper_err
     return TEMPER_OK;
 }
 
+/* Consecutive places from `base` on; with NULL they are only counted. Returns the bytes, 0 when there are too many. */
+static size_t place_all(const lm_context *context, lm_model *self, char *base) {
+    size_t used = 0;
+    for (size_t layer = 0; layer <= self->config.layers; layer++) {
+        bool last = layer == self->config.layers;
+        for (size_t i = 0; i < (last ? 1 : BLOCK_LINEARS); i++) {
+            lm_linear *linear = last ? &self->head : lm_model_linear(self, block_linears[i], layer);
+            if (linear == NULL) {
+                continue;
+            }
+            size_t bytes = lm_linear_packed_bytes(context, linear);
+            if (base != NULL) {
+                linear->forward = base + used;
+                linear->placed = true;
+            }
+            if (bytes == 0 || __builtin_add_overflow(used, bytes, &used)) {
+                return 0;
+            }
+        }
+    }
+    return used > PTRDIFF_MAX - 64 ? 0 : used + 64; /* kernels may read so much past the end */
+}
+
+temper_status lm_model_place(const lm_context *context, lm_model *self, temper_error *error) {
+    size_t bytes = place_all(context, self, NULL);
+    self->packed = bytes == 0 ? NULL : lm_allocate_large(bytes);
+    if (self->packed == NULL) {
+        return temper_fail(error, TEMPER_NO_MEMORY, "no memory for packed weights: %zu bytes", bytes);
+    }
+    place_all(context, self, self->packed);
+    return TEMPER_OK;
+}
+
 temper_status lm_model_pack(const lm_context *context, lm_model *self, bool training, temper_error *error) {
     temper_status status = TEMPER_OK;
     if (self->config.tied) {
         self->head.w = self->embedding;
+    }
+    if (self->packed == NULL) {
+        status = lm_model_place(context, self, error);
     }
     for (size_t layer = 0; !status && layer < self->config.layers; layer++) {
         for (size_t i = 0; !status && i < BLOCK_LINEARS; i++) {
@@ -238,5 +274,6 @@ void lm_model_close(lm_model *self) {
     free(self->position_embedding);
     free(self->cosine);
     free(self->sine);
+    free(self->packed);
     free(self);
 }
