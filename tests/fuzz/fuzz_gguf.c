@@ -29,11 +29,12 @@ static void use_model(const lm_file_set *set) {
         unsigned rank;
         size_t shape[2];
         lm_role_shape(config, (lm_role)role, &rank, shape);
-        if (rank > 0) {
-            float *values = malloc(shape[0] * (rank == 2 ? shape[1] : 1) * sizeof *values + 1);
-            lm_checkpoint_read(checkpoint, (lm_role)role, 0, values, NULL);
-            free(values);
+        float *values = malloc(shape[0] * (rank == 2 ? shape[1] : 1) * sizeof *values + 1);
+        for (size_t layer = 0; rank > 0 && layer < (lm_role_per_layer((lm_role)role) ? config->layers : 1);
+             layer++) {
+            lm_checkpoint_read(checkpoint, (lm_role)role, layer, values, NULL);
         }
+        free(values);
     }
     lm_checkpoint_close(checkpoint);
 }

@@ -76,12 +76,13 @@ static temper_status bind(lm_checkpoint *self, lm_role role, size_t layer, tempe
     lm_shape_text(rank, shape, expected, sizeof expected);
     if (tensor == NULL) {
         const char *type = unread_type(self, name);
-        return type != NULL
-                   ? temper_fail(error, TEMPER_UNSUPPORTED,
-                                 "tensor \"%s\" is stored as %s; F32, F16 and BF16 are read", name, type)
-                   : temper_fail(error, TEMPER_INVALID,
-                                 "tensor \"%s\" is missing; the config expects one of shape %s", name,
-                                 expected);
+        return type != NULL ? temper_fail(error, TEMPER_UNSUPPORTED,
+                                          "tensor \"%s\" is stored as %s; " LM_READABLE_TYPES
+                                          " are read: take this model in one of those",
+                                          name, type)
+                            : temper_fail(error, TEMPER_INVALID,
+                                          "tensor \"%s\" is missing; the config expects one of shape %s",
+                                          name, expected);
     }
     if (tensor->rank != rank || tensor->shape[0] != shape[0] || (rank == 2 && tensor->shape[1] != shape[1])) {
         return temper_fail(error, TEMPER_INVALID, "tensor \"%s\" has the shape %s; the config expects %s",

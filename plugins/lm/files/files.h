@@ -34,8 +34,19 @@ temper_status lm_folder_open(const char *path, lm_folder **out, temper_error *er
 const lm_file_set *lm_folder_files(const lm_folder *folder);
 void lm_folder_close(lm_folder *folder);
 
-typedef enum lm_dtype { LM_F32, LM_F16, LM_BF16 } lm_dtype;
-enum { LM_MAX_RANK = 4 };
+/* LM_Q8_0 and on: GGUF's blocks, a scale (or more) and small integers together. */
+typedef enum lm_dtype {
+    LM_F32,
+    LM_F16,
+    LM_BF16,
+    LM_Q8_0,
+    LM_Q4_0,
+    LM_Q4_K,
+    LM_Q5_K,
+    LM_Q6_K,
+    LM_DTYPE_COUNT
+} lm_dtype;
+enum { LM_MAX_RANK = 4, LM_MAX_BLOCK = 256 };
 
 /* A tensor as it lies in a file: row-major, the last dimension contiguous. */
 typedef struct lm_tensor {
@@ -47,10 +58,19 @@ typedef struct lm_tensor {
     size_t bytes;
 } lm_tensor;
 
+/* Bytes of one element; 0 for a type of blocks. */
 size_t lm_dtype_size(lm_dtype dtype);
+/* Bytes of one block, and how many neighbouring elements of a row it holds (1 when every element stands alone). */
+size_t lm_dtype_block(lm_dtype dtype, size_t *elements);
+const char *lm_dtype_name(lm_dtype dtype); /* "F16", "Q4_K" */
 size_t lm_tensor_elements(const lm_tensor *tensor);
-/* Elements first .. first+count widened to f32 (f16 and bf16 exactly). */
+/* Elements first .. first+count widened to f32: f16 and bf16 exactly, blocks as their formats define (quantised.c). */
 void lm_tensor_read(const lm_tensor *tensor, size_t first, size_t count, float *out);
+/* f32 to F32, F16, BF16 (to nearest, ties to even) or Q8_0 (whole blocks, as the format's reference does it). False: a
+ * value that is not finite or that the type cannot hold, or a type or a count that cannot be written. */
+bool lm_encode(lm_dtype dtype, const float *values, size_t count, void *out);
+/* No value of the block that they are is further from what lm_encode makes of it. `count`: 1, or a block's. */
+double lm_encode_error(lm_dtype dtype, const float *values, size_t count);
 
 /* --- safetensors (https://huggingface.co/docs/safetensors): JSON header, then one buffer without holes or overlaps --- */
 typedef struct lm_safetensors lm_safetensors;
@@ -67,7 +87,7 @@ temper_status lm_safetensors_write(const lm_tensor *tensors, size_t count, const
                                    size_t metadata_pairs, lm_write *write, void *context,
                                    temper_error *error);
 
-/* --- GGUF v2/v3 (ggml docs/gguf.md): F32, F16, BF16 tensors here --- */
+/* --- GGUF v2/v3 (ggml docs/gguf.md) --- */
 typedef struct lm_gguf lm_gguf;
 temper_status lm_gguf_open(const lm_file *file, lm_gguf **out, temper_error *error);
 const lm_tensor *lm_gguf_find(const lm_gguf *self,

@@ -2,7 +2,7 @@
  *
  * Invariant: after open, every string, array and tensor lies in the file; keys and tensor names are unique; tensors
  * do not overlap. Counts are believed only as far as the bytes left could hold them. Tensors of a type that this
- * library does not read (quantised ones) are kept by name, so that a message can say why one is missing. */
+ * library does not read are kept by name, so that a message can say why one is missing. */
 #include "internal.h"
 
 #include <stdlib.h>
@@ -244,22 +244,51 @@ static temper_status read_record(struct cursor *cursor, struct record *record, s
 }
 
 static bool own_dtype(uint32_t type, lm_dtype *out) {
-    *out = type == 0 ? LM_F32 : type == 1 ? LM_F16 : LM_BF16;
-    return type == 0 || type == 1 || type == 30;
+    static const struct {
+        uint32_t type;
+        lm_dtype dtype;
+    } own[] = {{0, LM_F32},  {1, LM_F16},   {30, LM_BF16}, {8, LM_Q8_0},
+               {2, LM_Q4_0}, {12, LM_Q4_K}, {13, LM_Q5_K}, {14, LM_Q6_K}};
+    for (size_t i = 0; i < sizeof own / sizeof *own; i++) {
+        if (own[i].type == type) {
+            *out = own[i].dtype;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Bytes of a tensor of one of our types: whole blocks in every row. */
+static temper_status count_bytes(const struct cursor *cursor, struct record *record, size_t *bytes,
+                                 temper_error *error) {
+    const lm_tensor *tensor = &record->tensor;
+    size_t elements, row = tensor->shape[tensor->rank - 1], block = lm_dtype_block(tensor->dtype, &elements);
+    if (row % elements != 0) {
+        return temper_fail(error, TEMPER_INVALID,
+                           "%s: tensor \"%s\": a row of %zu is not a multiple of the %zu of a %s block",
+                           cursor->file->name, record->name, row, elements, lm_dtype_name(tensor->dtype));
+    }
+    bool overflow = __builtin_mul_overflow(row / elements, block, bytes);
+    for (unsigned i = 0; i + 1 < tensor->rank; i++) {
+        overflow = __builtin_mul_overflow(*bytes, tensor->shape[i], bytes) || overflow;
+    }
+    /* As f32, which is what it is read as, too. */
+    size_t widened = *bytes;
+    overflow = __builtin_mul_overflow(widened, (size_t)8, &widened) || overflow;
+    return overflow ? temper_fail(error, TEMPER_INVALID, "%s: tensor \"%s\": its shape overflows",
+                                  cursor->file->name, record->name)
+                    : TEMPER_OK;
 }
 
 /* Places a tensor in the data, or, for a type that is not read, checks that it begins there. */
 static temper_status place(const struct cursor *cursor, size_t data_start, size_t alignment,
                            struct record *record, temper_error *error) {
     lm_tensor *tensor = &record->tensor;
-    size_t size = data_start > cursor->file->size ? 0 : cursor->file->size - data_start, bytes;
+    size_t size = data_start > cursor->file->size ? 0 : cursor->file->size - data_start, bytes = 0;
     bool ours = own_dtype(record->type, &tensor->dtype);
-    bytes = ours ? lm_dtype_size(tensor->dtype) : 1;
-    for (unsigned i = 0; i < tensor->rank; i++) {
-        if (__builtin_mul_overflow(bytes, tensor->shape[i], &bytes)) {
-            return temper_fail(error, TEMPER_INVALID, "%s: tensor \"%s\": its shape overflows",
-                               cursor->file->name, record->name);
-        }
+    temper_status status = ours ? count_bytes(cursor, record, &bytes, error) : TEMPER_OK;
+    if (status) {
+        return status;
     }
     if (record->offset % alignment != 0 || record->offset > size || (ours && bytes > size - record->offset)) {
         return temper_fail(
@@ -435,8 +464,12 @@ const lm_tensor *lm_gguf_find(const lm_gguf *self, const char *name) {
 }
 
 const char *lm_gguf_unread(const lm_gguf *self, const char *name) {
-    static const char *const names[] = {"F32",  "F16",  "Q4_0", "Q4_1", "Q4_2", "Q4_3", "Q5_0", "Q5_1",
-                                        "Q8_0", "Q8_1", "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "Q8_K"};
+    static const char *const names[] = {
+        "F32",      "F16",      "Q4_0",    "Q4_1",  "Q4_2",       "Q4_3",       "Q5_0",       "Q5_1",
+        "Q8_0",     "Q8_1",     "Q2_K",    "Q3_K",  "Q4_K",       "Q5_K",       "Q6_K",       "Q8_K",
+        "IQ2_XXS",  "IQ2_XS",   "IQ3_XXS", "IQ1_S", "IQ4_NL",     "IQ3_S",      "IQ2_S",      "IQ4_XS",
+        "I8",       "I16",      "I32",     "I64",   "F64",        "IQ1_M",      "BF16",       "Q4_0_4_4",
+        "Q4_0_4_8", "Q4_0_8_8", "TQ1_0",   "TQ2_0", "IQ4_NL_4_4", "IQ4_NL_4_8", "IQ4_NL_8_8", "MXFP4"};
     const struct record *record = find_record(self, name);
     if (record == NULL || record->tensor.data != NULL) {
         return NULL;

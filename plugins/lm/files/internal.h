@@ -22,7 +22,12 @@ const lm_file *lm_file_find_model(const lm_file_set *set, const char *name);
 /* The first .gguf file (by name or by its first four bytes). */
 const lm_file *lm_file_find_gguf(const lm_file_set *set);
 
-const char *lm_dtype_name(lm_dtype dtype);
+/* One block to its LM_MAX_BLOCK or fewer values. */
+void lm_quantised_read(lm_dtype dtype, const unsigned char *block, float *out);
+float lm_f32_from_f16(uint16_t half);
+uint16_t lm_f16_from_f32(float value);
+/* What a weight can be stored as, to end a message with. */
+#define LM_READABLE_TYPES "F32, F16, BF16, Q8_0, Q6_K, Q5_K, Q4_K and Q4_0"
 /* "[512, 64]" */
 const char *lm_shape_text(unsigned rank, const size_t *shape, char *out, size_t size);
 
