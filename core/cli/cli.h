@@ -18,16 +18,16 @@ typedef struct cli_list {
 
 /* Every option of every command; which a command takes stands in its row (commands.c). */
 typedef struct cli_options {
-    bool help, json, raw, greedy, kernels, keep_going;
+    bool help, json, raw, greedy, kernels, keep_going, yes;
     const char *profile, *out, *name, *prompt, *data, *adapter, *system, *model;
-    int64_t seed, threads, rows, max_tokens, max_length, top_k, samples, rounds;
+    int64_t seed, threads, rows, max_tokens, max_length, top_k, samples, rounds, days;
     double temperature, top_p, min_p, repetition_penalty, presence_penalty, frequency_penalty;
     uint64_t memory;
     cli_list settings, plugins, leave_out, with, inputs, biases, stops;
     cli_list arguments; /* what is no option, the command left out */
     bool given_seed, given_max_tokens, given_max_length, given_top_k, given_temperature, given_top_p;
     bool given_min_p, given_repetition_penalty, given_presence_penalty, given_frequency_penalty,
-        given_samples, given_rounds;
+        given_samples, given_rounds, given_days;
 } cli_options;
 
 typedef struct cli_command {
@@ -52,6 +52,10 @@ const cli_command *cli_find_command(const char *name);
 int cli_parse(const cli_command *command, int count, char **arguments, cli_options *out);
 void cli_options_free(cli_options *options);
 void cli_print_options(const cli_command *command, FILE *out);
+/* Each option a command takes, in the table's order; `value` is NULL for a flag. */
+void cli_each_option(const cli_command *command,
+                     void (*with)(void *context, const char *name, const char *value, const char *doc),
+                     void *context);
 
 /* context.c */
 typedef struct cli_context {
@@ -115,6 +119,11 @@ typedef struct cli_one {
 temper_status cli_run_one(cli_context *context, temper_arena *arena, const cli_one *one, const char *output,
                           tm_buffer *out, tm_buffer *numbers, temper_error *error);
 
+/* command_runs.c */
+/* Stages finished in the last so many days stay: an interrupted run may want to go on. */
+enum { CLI_GC_DAYS = 7 };
+bool cli_latest_run(char *out, size_t size, bool *holds);
+
 /* commands */
 int cli_run(const cli_options *options);
 int cli_plan(const cli_options *options);
@@ -124,6 +133,10 @@ int cli_reproduce(const cli_options *options);
 int cli_export(const cli_options *options);
 int cli_show(const cli_options *options);
 int cli_why(const cli_options *options);
+int cli_runs(const cli_options *options);
+int cli_gc(const cli_options *options);
+int cli_diff(const cli_options *options);
+int cli_doctor(const cli_options *options);
 int cli_help(const cli_options *options);
 int cli_plugin(const cli_options *options);
 int cli_plugin_new(const cli_options *options);
@@ -135,7 +148,10 @@ int cli_score(const cli_options *options);
 int cli_selftest(const cli_options *options);
 int cli_bench(const cli_options *options);
 int cli_version(const cli_options *options);
+int cli_completion(const cli_options *options);
+int cli_manual(const cli_options *options);
 void cli_print_usage(FILE *out);
+void cli_print_next(FILE *out);
 void cli_print_command_help(const cli_command *command, FILE *out);
 
 #endif

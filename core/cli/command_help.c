@@ -29,6 +29,26 @@ void cli_print_usage(FILE *out) {
                  "Exit codes: 0 done, 1 failed, 2 asked for wrongly, 130 stopped.\n");
 }
 
+/* Where to begin, or where to go on. */
+void cli_print_next(FILE *out) {
+    char archive[512];
+    bool holds = false;
+    fprintf(out, "Temper gives a language model its character, on the machine at hand, and can prove how it "
+                 "did it.\n\n");
+    if (!cli_latest_run(archive, sizeof archive, &holds)) {
+        fprintf(out,
+                "begin      %s run recipes/character.lua    a character on the builtin model, in seconds\n",
+                cli_program);
+    } else {
+        fprintf(out, "latest     %s%s\n", archive, holds ? "" : "   (an expectation failed)");
+        fprintf(out, "talk       %s chat %s\n", cli_program, archive);
+        fprintf(out, "look       %s show %s\n", cli_program, archive);
+        fprintf(out, "prove      %s reproduce %s\n", cli_program, archive);
+        fprintf(out, "more       %s runs\n", cli_program);
+    }
+    fprintf(out, "machine    %s doctor\ncommands   %s help\n", cli_program, cli_program);
+}
+
 void cli_print_command_help(const cli_command *command, FILE *out) {
     fprintf(out, "usage: temper %s%s%s%s\n\n%c%s.\n", command->name, *command->arguments != 0 ? " " : "",
             command->arguments, *command->options != 0 ? " [options]" : "", command->doc[0] - ('a' - 'A'),

@@ -28,6 +28,27 @@ const cli_command cli_commands[] = {
      "ROW is PLACE:NUMBER (a source's name, STAGE.OUTPUT, or STAGE for what it kept), the first 6 or more "
      "digits of a row's id,\n"
      "or a text that occurs in it. A row's id is the beginning of the SHA-256 of its canonical JSON.\n"},
+    {"runs", "", "list the runs made on this machine", "json", 0, 0, cli_runs,
+     "Latest first: the run's id, when it finished, its name, recipe, arithmetic, whether its expectations "
+     "held, "
+     "and its archive.\n"
+     "Deleting an archive lets go of its run; temper gc then frees what only it needed.\n"},
+    {"diff", "A B", "what differs between two runs: in what went in, and in numbers", "json", 2, 2, cli_diff,
+     "A and B as in temper show. Exit code 0 when the runs agree, 1 when they differ. temper explain says at "
+     "which stage they part.\n"},
+    {"gc", "", "free what no run needs", "days yes json", 0, 0, cli_gc,
+     "Keeps what the runs of temper runs name, and stages that finished lately, so that an interrupted run "
+     "can "
+     "go on. Says how\n"
+     "much can go, and asks. Archives are never touched; what is freed is made again or read from an archive "
+     "when "
+     "it is wanted.\n"},
+    {"doctor", "", "say what this machine has for Temper, and what is missing", "plugins json", 0, 0,
+     cli_doctor,
+     "The processor and its kernel set, memory, disk, plugins, the builtin model. Exit code 1 when something "
+     "keeps "
+     "runs from\n"
+     "working; each such line says what would mend it.\n"},
     {"chat", "MODEL", "talk with a model",
      "adapter system max-tokens temperature top-k top-p seed profile threads memory plugins", 1, 1, cli_chat,
      "MODEL is a folder, a GGUF file, builtin:NAME, or a run (its model). With --adapter RUN each question "
@@ -70,6 +91,11 @@ const cli_command cli_commands[] = {
      "takes "
      "a minute or two\n"
      "and wants the machine for itself.\n"},
+    {"completion", "bash | zsh", "print a completion script for a shell", "", 1, 1, cli_completion,
+     "bash: temper completion bash > ~/.local/share/bash-completion/completions/temper\n"
+     "zsh:  temper completion zsh > DIR/_temper, where DIR is in $fpath\n"},
+    {"manual", "[COMMAND]", "print the manual page of temper, or of a command, in man's language", "", 0, 1,
+     cli_manual, "temper manual run | man -l -\n"},
     {"version", "", "print the version", "", 0, 0, cli_version, ""},
 };
 const size_t cli_command_count = sizeof cli_commands / sizeof *cli_commands;

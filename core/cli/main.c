@@ -33,8 +33,8 @@ int main(int count, char **arguments) {
         return tm_recipe_loader_main();
     }
     if (count < 2) {
-        cli_print_usage(stderr);
-        return CLI_USAGE;
+        cli_print_next(stdout);
+        return CLI_OK;
     }
     if (strcmp(arguments[1], "--help") == 0 || strcmp(arguments[1], "-h") == 0) {
         cli_print_usage(stdout);

@@ -68,6 +68,9 @@ static const option_row table[] = {
      AT(model), 0, 0, 0},
     {"rounds", "N", "how often each work is done; the median counts (default 3)", INTEGER, AT(rounds),
      AT(given_rounds), 1, 101},
+    {"days", "N", "keep stages that finished in the last N days (default 7)", INTEGER, AT(days),
+     AT(given_days), 0, 36500},
+    {"yes", NULL, "do it without asking", FLAG, AT(yes), 0, 0, 0},
     {"kernels", NULL, "check the kernel sets", FLAG, AT(kernels), 0, 0, 0},
     {"json", NULL, "events as JSON, one a line", FLAG, AT(json), 0, 0, 0},
     {"help", NULL, "this help", FLAG, AT(help), 0, 0, 0},
@@ -268,15 +271,22 @@ void cli_options_free(cli_options *options) {
     free(options->arguments.items);
 }
 
-void cli_print_options(const cli_command *command, FILE *out) {
-    size_t i;
-    for (i = 0; i < OPTION_COUNT; i++) {
-        char left[48];
-        if (!takes(command, table[i].name)) {
-            continue;
+void cli_each_option(const cli_command *command,
+                     void (*with)(void *context, const char *name, const char *value, const char *doc),
+                     void *context) {
+    for (size_t i = 0; i < OPTION_COUNT; i++) {
+        if (takes(command, table[i].name)) {
+            with(context, table[i].name, table[i].value, table[i].doc);
         }
-        snprintf(left, sizeof left, "--%s%s%s", table[i].name, table[i].value != NULL ? " " : "",
-                 table[i].value != NULL ? table[i].value : "");
-        fprintf(out, "  %-22s %s\n", left, table[i].doc);
     }
+}
+
+static void print_option(void *context, const char *name, const char *value, const char *doc) {
+    char left[48];
+    snprintf(left, sizeof left, "--%s%s%s", name, value != NULL ? " " : "", value != NULL ? value : "");
+    fprintf(context, "  %-22s %s\n", left, doc);
+}
+
+void cli_print_options(const cli_command *command, FILE *out) {
+    cli_each_option(command, print_option, out);
 }

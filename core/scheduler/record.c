@@ -444,6 +444,32 @@ void tm_record_free(tm_record *record) {
     memset(record, 0, sizeof *record);
 }
 
+/* So that `temper runs` lists it and garbage collection keeps what it names. */
+static temper_status note_run(const tm_run *run, const tm_record *record, const char *archive,
+                              const char *title, temper_error *error) {
+    temper_arena *arena = tm_arena_new();
+    temper_json *note = arena != NULL ? tm_json_object(arena) : NULL;
+    char *whole = realpath(archive, NULL);
+    bool holds = true, made;
+    size_t i;
+    temper_status status;
+    for (i = 0; i < run->graph->expectation_count && run->verdicts != NULL; i++) {
+        holds = holds && run->verdicts[i].holds;
+    }
+    made = note != NULL && whole != NULL && tm_json_set_string(arena, note, "archive", whole) &&
+           tm_json_set_string(arena, note, "title", title) &&
+           tm_json_set_string(
+               arena, note, "recipe",
+               tm_json_text(tm_json_member(tm_json_member(run->graph->json, "recipe"), "main"), "")) &&
+           tm_json_set_string(arena, note, "profile", run->graph->profile) &&
+           tm_json_set_integer(arena, note, "finished", (int64_t)time(NULL)) &&
+           tm_json_set_boolean(arena, note, "holds", holds);
+    status = made ? tm_store_note_put(run->options.store, &record->id, note, error) : no_memory(error);
+    free(whole);
+    tm_arena_free(arena);
+    return status;
+}
+
 temper_status tm_record_write(const tm_run *run, const tm_record *record, const char *folder,
                               const char *title, char **archive, char **report, temper_error *error) {
     tm_archive_content content = {.run_json = record->run_json.data,
@@ -478,6 +504,7 @@ temper_status tm_record_write(const tm_run *run, const tm_record *record, const 
     if (status == TEMPER_OK) {
         status = tm_archive_write(run->options.store, &content, *archive, error);
     }
+    status = status ? status : note_run(run, record, *archive, title, error);
     if (status == TEMPER_OK && content.report != NULL) {
         if (asprintf(report, "%s/%s-%.8s.html", folder, title, id + 7) < 0) {
             *report = NULL;

@@ -1,4 +1,4 @@
-/* cache.c: the cache of finished stages, and locks. A cache file is a record's canonical text, a line feed, the text's digest
+/* cache.c: small records under a digest (the cache of finished stages, the notes of runs), and locks. A record's file is a record's canonical text, a line feed, the text's digest
  * and a line feed: one that was damaged is moved aside and answers as if it were not there. */
 #include "store/store_inside.h"
 
@@ -12,17 +12,17 @@
 
 enum { RECORD_LIMIT = 1 << 26 };
 
-static char *cache_path(const tm_store *store, const tm_digest *key) {
+static char *record_path(const tm_store *store, const char *folder, const tm_digest *key) {
     char text[TM_DIGEST_TEXT];
     tm_digest_text(key, text);
-    return store_path(store, "cache", text + 7);
+    return store_path(store, folder, text + 7);
 }
 
-temper_status tm_store_cache_put(tm_store *store, const tm_digest *key, const temper_json *record,
-                                 temper_error *error) {
+temper_status record_put(tm_store *store, const char *folder, const tm_digest *key, const temper_json *record,
+                         temper_error *error) {
     tm_buffer text = TM_BUFFER_INIT;
     temporary_file temporary = {NULL, -1};
-    char *path = cache_path(store, key), digest_text[TM_DIGEST_TEXT];
+    char *path = record_path(store, folder, key), digest_text[TM_DIGEST_TEXT];
     tm_digest digest;
     temper_status status;
     if (path == NULL) {
@@ -69,10 +69,10 @@ static size_t sound_record(const tm_buffer *file) {
     return memcmp(file->data + length, expected, TAIL) == 0 ? length : 0;
 }
 
-temper_status tm_store_cache_get(tm_store *store, const tm_digest *key, temper_arena *arena,
-                                 const temper_json **out, temper_error *error) {
+temper_status record_get(tm_store *store, const char *folder, const tm_digest *key, temper_arena *arena,
+                         const temper_json **out, temper_error *error) {
     tm_buffer text = TM_BUFFER_INIT;
-    char *path = cache_path(store, key), key_text[TM_DIGEST_TEXT];
+    char *path = record_path(store, folder, key), key_text[TM_DIGEST_TEXT];
     temper_status status;
     size_t length;
     if (path == NULL) {
@@ -97,6 +97,47 @@ temper_status tm_store_cache_get(tm_store *store, const tm_digest *key, temper_a
 out:
     tm_buffer_free(&text);
     free(path);
+    return status;
+}
+
+temper_status tm_store_cache_put(tm_store *store, const tm_digest *key, const temper_json *record,
+                                 temper_error *error) {
+    return record_put(store, "cache", key, record, error);
+}
+
+temper_status tm_store_cache_get(tm_store *store, const tm_digest *key, temper_arena *arena,
+                                 const temper_json **out, temper_error *error) {
+    return record_get(store, "cache", key, arena, out, error);
+}
+
+temper_status tm_store_note_put(tm_store *store, const tm_digest *id, const temper_json *note,
+                                temper_error *error) {
+    return record_put(store, "runs", id, note, error);
+}
+
+temper_status tm_store_notes(tm_store *store, temper_arena *arena, tm_note **out, size_t *count,
+                             temper_error *error) {
+    char *folder = store_path(store, "runs", "."), **names = NULL;
+    size_t named = 0, i;
+    temper_status status = folder == NULL ? temper_fail(error, TEMPER_NO_MEMORY, "out of memory")
+                                          : tm_folder_list(folder, &names, &named, error);
+    *count = 0;
+    *out = NULL;
+    if (status == TEMPER_OK) {
+        *out = tm_arena_allocate(arena, (named + 1) * sizeof **out);
+        status = *out == NULL ? temper_fail(error, TEMPER_NO_MEMORY, "out of memory") : TEMPER_OK;
+    }
+    for (i = 0; i < named; i++) {
+        tm_note *note = *out != NULL ? &(*out)[*count] : NULL;
+        if (status == TEMPER_OK && strlen(names[i]) == 64 && tm_digest_parse(names[i], &note->id)) {
+            temper_status found = record_get(store, "runs", &note->id, arena, &note->value, error);
+            *count += found == TEMPER_OK;
+            status = found == TEMPER_END ? TEMPER_OK : found;
+        }
+        free(names[i]);
+    }
+    free(names);
+    free(folder);
     return status;
 }
 

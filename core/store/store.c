@@ -160,12 +160,35 @@ static char *default_root(temper_error *error) {
     return root;
 }
 
+static temper_status take_in_use(tm_store *store, temper_error *error) {
+    char *path = store_path(store, "locks", "store");
+    temper_status status = TEMPER_OK;
+    if (path == NULL) {
+        return temper_fail(error, TEMPER_NO_MEMORY, "out of memory");
+    }
+    store->in_use = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+    if (store->in_use < 0) {
+        status = temper_fail(error, TEMPER_IO, "cannot open the lock '%s': %s", path, strerror(errno));
+    }
+    /* Waits only while garbage is being collected, which takes as long as deleting files does. */
+    while (status == TEMPER_OK && flock(store->in_use, LOCK_SH) != 0) {
+        if (errno != EINTR) {
+            status = temper_fail(error, TEMPER_IO, "cannot lock '%s': %s", path, strerror(errno));
+        }
+    }
+    free(path);
+    return status;
+}
+
 temper_status tm_store_open(const char *root, tm_store **out, temper_error *error) {
-    static const char *const folders[] = {"blobs/sha256", "tmp", "cache", "locks", "damaged"};
+    static const char *const folders[] = {"blobs/sha256", "tmp", "cache", "runs", "locks", "damaged"};
     temper_status status = TEMPER_OK;
     tm_store *store = calloc(1, sizeof *store);
     char *named = root != NULL ? strdup(root) : default_root(error), *path;
     size_t i;
+    if (store != NULL) {
+        store->in_use = -1;
+    }
     if (named == NULL && root == NULL) {
         status = TEMPER_INVALID;
         goto out;
@@ -190,6 +213,9 @@ temper_status tm_store_open(const char *root, tm_store **out, temper_error *erro
         free(path);
     }
     if (status == TEMPER_OK) {
+        status = take_in_use(store, error);
+    }
+    if (status == TEMPER_OK) {
         clean_temporary(store);
     }
 out:
@@ -208,6 +234,9 @@ const char *tm_store_root(const tm_store *store) {
 
 void tm_store_close(tm_store *store) {
     if (store != NULL) {
+        if (store->in_use >= 0) {
+            close(store->in_use);
+        }
         seen_free(store->seen);
         free(store->root);
         free(store);

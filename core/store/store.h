@@ -2,7 +2,7 @@
  *
  * Invariants: a blob's name is its digest; it appears whole or not at all (temporary file, fsync, rename, fsync of the
  * folder); a hit is verified before it is used. Layout under the root: blobs/sha256/ab/cdef…, tmp/, cache/ (cache key ->
- * stage record), locks/. Several processes may use one store. A tree is a blob: canonical JSON {path: "sha256:…"}. */
+ * stage record), runs/ (run id -> note), locks/. Several processes may use one store. A tree is a blob: canonical JSON {path: "sha256:…"}. */
 #ifndef TM_STORE_H
 #define TM_STORE_H
 
@@ -65,6 +65,36 @@ temper_status tm_store_cache_put(tm_store *store, const tm_digest *key, const te
                                  temper_error *error);
 temper_status tm_store_cache_get(tm_store *store, const tm_digest *key, temper_arena *arena,
                                  const temper_json **out, temper_error *error);
+/* Runs known on this machine: a small canonical JSON object under the run's id; a later note of an id replaces it. */
+temper_status tm_store_note_put(tm_store *store, const tm_digest *id, const temper_json *note,
+                                temper_error *error);
+typedef struct tm_note {
+    tm_digest id;
+    const temper_json *value;
+} tm_note;
+/* All of them, by id, in `arena`. */
+temper_status tm_store_notes(tm_store *store, temper_arena *arena, tm_note **out, size_t *count,
+                             temper_error *error);
+
+/* Frees what nobody needs (collect.c). What stays: the blobs of `kept` and of every finished stage whose cache record is
+ * younger than `seconds`; a model's tree keeps its files. What goes: other blobs, cache records that name one of them or are
+ * older, notes of `forgotten`, damaged and abandoned files. With `pretend` nothing is touched and the numbers are the same.
+ * TEMPER_FAILED while another process has the store open. */
+typedef struct tm_collect_request {
+    const tm_digest *kept; /* blobs and trees */
+    size_t kept_count;
+    const tm_digest *forgotten; /* runs */
+    size_t forgotten_count;
+    double seconds;
+    bool pretend;
+} tm_collect_request;
+typedef struct tm_collected {
+    uint64_t freed_bytes, kept_bytes;
+    size_t freed_blobs, kept_blobs, freed_records, kept_records;
+} tm_collected;
+temper_status tm_store_collect(tm_store *store, const tm_collect_request *request, tm_collected *out,
+                               temper_error *error);
+
 /* An exclusive lock by name (flock on locks/NAME), held until unlocked or the process dies. Waits up to `seconds`, then
  * TEMPER_FAILED. NAME: letters, digits, '.', '_', '-'. */
 temper_status tm_store_lock(tm_store *store, const char *name, double seconds, int *lock,

@@ -17,6 +17,7 @@ void seen_remove(seen_set *set, const tm_digest *digest);
 struct tm_store {
     char *root;
     seen_set *seen;
+    int in_use; /* locks/store, shared from open to close: what collects garbage wants it alone */
 };
 
 /* A file in tmp/, locked while it is written. Invariant: after place or discard it has no temporary name any more. */
@@ -31,6 +32,13 @@ temper_status temporary_write(temporary_file *temporary, const void *bytes, size
 temper_status temporary_place(temporary_file *temporary, const char *path, unsigned mode,
                               temper_error *error);
 void temporary_discard(temporary_file *temporary);
+
+/* One canonical record with its own digest in FOLDER under a key. get: TEMPER_END when there is none or it was damaged (and
+ * then it is moved aside). */
+temper_status record_put(tm_store *store, const char *folder, const tm_digest *key, const temper_json *record,
+                         temper_error *error);
+temper_status record_get(tm_store *store, const char *folder, const tm_digest *key, temper_arena *arena,
+                         const temper_json **out, temper_error *error);
 
 /* malloc'ed ROOT/FOLDER/NAME. */
 char *store_path(const tm_store *store, const char *folder, const char *name);

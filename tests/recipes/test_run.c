@@ -170,7 +170,7 @@ static void test_show(void **state) {
 static void test_usage(void **state) {
     program *p = *state;
     write_chain(p);
-    assert_int_equal(program_run(p, ""), 2);
+    assert_int_equal(program_run(p, ""), 0); /* says where to begin */
     assert_int_equal(program_run(p, "rnu x"), 2);
     assert_has(p->err, "did you mean 'run'?");
     assert_int_equal(program_run(p, "run chain.lua --thread 4"), 2);

@@ -49,16 +49,16 @@ static const struct {
 };
 
 static const char *const libc[] = {
-    "arm_neon.h",     "arpa/inet.h",   "assert.h",      "ctype.h",      "dirent.h",       "dlfcn.h",
-    "errno.h",        "execinfo.h",    "fcntl.h",       "fenv.h",       "float.h",        "immintrin.h",
-    "inttypes.h",     "limits.h",      "link.h",        "locale.h",     "math.h",         "netdb.h",
-    "netinet/in.h",   "netinet/tcp.h", "poll.h",        "pthread.h",    "sched.h",        "signal.h",
-    "spawn.h",        "stdarg.h",      "stdatomic.h",   "stdbool.h",    "stddef.h",       "stdint.h",
-    "stdio.h",        "stdlib.h",      "string.h",      "strings.h",    "sys/auxv.h",     "sys/file.h",
-    "sys/ioctl.h",    "sys/mman.h",    "sys/prctl.h",   "sys/random.h", "sys/resource.h", "sys/socket.h",
-    "sys/stat.h",     "sys/time.h",    "sys/types.h",   "sys/uio.h",    "sys/un.h",       "sys/utsname.h",
-    "sys/wait.h",     "termios.h",     "time.h",        "unistd.h",     "cpuid.h",        "sys/syscall.h",
-    "linux/limits.h", "malloc.h",      "sys/sysinfo.h", "syslog.h",
+    "arm_neon.h",    "arpa/inet.h",    "assert.h",    "ctype.h",       "dirent.h",       "dlfcn.h",
+    "errno.h",       "execinfo.h",     "fcntl.h",     "fenv.h",        "float.h",        "immintrin.h",
+    "inttypes.h",    "limits.h",       "link.h",      "locale.h",      "math.h",         "netdb.h",
+    "netinet/in.h",  "netinet/tcp.h",  "poll.h",      "pthread.h",     "sched.h",        "signal.h",
+    "spawn.h",       "stdarg.h",       "stdatomic.h", "stdbool.h",     "stddef.h",       "stdint.h",
+    "stdio.h",       "stdlib.h",       "string.h",    "strings.h",     "sys/auxv.h",     "sys/file.h",
+    "sys/ioctl.h",   "sys/mman.h",     "sys/prctl.h", "sys/random.h",  "sys/resource.h", "sys/socket.h",
+    "sys/stat.h",    "sys/statvfs.h",  "sys/time.h",  "sys/types.h",   "sys/uio.h",      "sys/un.h",
+    "sys/utsname.h", "sys/wait.h",     "termios.h",   "time.h",        "unistd.h",       "cpuid.h",
+    "sys/syscall.h", "linux/limits.h", "malloc.h",    "sys/sysinfo.h", "syslog.h",
 };
 
 #define COUNT(array) (sizeof(array) / sizeof(array)[0])
