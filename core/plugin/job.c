@@ -123,7 +123,7 @@ static temper_status say_died(const tm_child *child, const char *how, temper_err
 
 static bool set_statistics(temper_arena *arena, const temper_json *done, double seconds, double cpu_seconds,
                            const char *died, temper_json **out) {
-    static const char *const copied[] = {"peak_memory", "peak_resident"};
+    static const char *const copied[] = {"peak_memory", "peak_resident", "notes"};
     temper_json *statistics = tm_json_object(arena);
     bool ok = statistics != NULL && tm_json_set_number(arena, statistics, "seconds", seconds) &&
               tm_json_set_number(arena, statistics, "cpu_seconds", cpu_seconds);

@@ -27,7 +27,7 @@ typedef struct tm_job_events {
 /* Runs a job to its end. `cancel` is looked at at least five times a second; once it is nonzero the worker is asked to
  * stop, and killed 5 s later: TEMPER_CANCELLED. *outputs is the array of "done", in `arena`:
  * [{"name","kind","digest","bytes","records" (of records)}]. *statistics, for people and volatile.json alone, has seconds,
- * cpu_seconds, peak_memory, peak_resident and, when the worker ended without a last word, "died" with how. */
+ * cpu_seconds, peak_memory, peak_resident, notes (temper/machine.h) and, when the worker ended without a last word, "died" with how. */
 temper_status tm_job_run(const char *worker, const temper_json *job, const tm_job_events *events,
                          const volatile int *cancel, temper_arena *arena, const temper_json **outputs,
                          temper_json **statistics, temper_error *error);

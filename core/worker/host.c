@@ -30,12 +30,6 @@ temper_status tm_misused(temper_error *error) {
     return status;
 }
 
-/* This host has no extensions yet. */
-static const void *no_extension(const temper_host *host, const char *id) {
-    (void)host, (void)id;
-    return NULL;
-}
-
 /* The first eight bytes, little-endian, of SHA-256("SEED_PATH/NAME"). */
 static uint64_t rng_key(const temper_host *host, const char *name) {
     const tm_host *self = host->self;
@@ -62,7 +56,7 @@ temper_status tm_host_start(tm_host *host, tm_worker *worker, const char *plugin
         .version = TM_VERSION,
         .profile = worker->profile,
         .json = tm_host_json(),
-        .extension = no_extension,
+        .extension = tm_host_extension,
         .allocate = tm_host_allocate,
         .reallocate = tm_host_reallocate,
         .release = tm_host_release,

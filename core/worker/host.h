@@ -51,6 +51,7 @@ struct tm_worker {
     struct temper_output *outputs;
     size_t output_count;
     struct tm_open_model *models;
+    temper_json *notes;            /* for volatile.json; NULL: none */
     struct temper_reader *readers; /* all that were opened: freed at the end whatever the plugin did */
 };
 
@@ -65,10 +66,14 @@ temper_status tm_misused(temper_error *error);
 /* host_talk.c: {"log":{level,message}} */
 void tm_log(const char *level, const char *message);
 
+/* host_machine.c */
+const void *tm_host_extension(const temper_host *host, const char *id);
+
 /* host_memory.c */
 temper_status tm_memory_start(uint64_t limit, temper_error *error); /* 0: most of what the machine has */
 temper_status tm_memory_arena(unsigned *out, temper_error *error);
 uint64_t tm_memory_limit(void);
+uint64_t tm_memory_left(void); /* of the limit; what was freed counts as left */
 uint64_t tm_memory_peak(void);
 bool tm_memory_refused(uint64_t *bytes); /* was an allocation refused by the limit, and how large was it? */
 /* For checking plugins: the allocations a plugin asks the host for are refused after the first `count`; 0: never. */

@@ -59,6 +59,10 @@ void tm_host_release(const temper_host *host, void *block) {
     free(block);
 }
 
+static int64_t memory_now(void) {
+    return 0;
+}
+
 #else
 
 #include <jemalloc/jemalloc.h>
@@ -173,6 +177,11 @@ static void give_back(void) {
     mallctl(name, NULL, NULL, NULL, 0);
 }
 
+static int64_t memory_now(void) {
+    give_back();
+    return atomic_load(&mapped);
+}
+
 /* No size passes PTRDIFF_MAX: jemalloc's behaviour is undefined beyond its largest class. */
 void *tm_host_allocate(const temper_host *host, size_t bytes) {
     const tm_host *self = host->self;
@@ -224,6 +233,13 @@ void tm_host_release(const temper_host *host, void *block) {
 
 uint64_t tm_memory_limit(void) {
     return limit;
+}
+
+uint64_t tm_memory_left(void) {
+    int64_t now = memory_now();
+    return limit == 0                          ? UINT64_MAX
+           : now > 0 && (uint64_t)now >= limit ? 0
+                                               : limit - (uint64_t)(now > 0 ? now : 0);
 }
 
 uint64_t tm_memory_peak(void) {

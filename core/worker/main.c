@@ -108,7 +108,8 @@ static void say_done(tm_worker *worker, const temper_json *outputs) {
     getrusage(RUSAGE_SELF, &usage);
     if (done != NULL && tm_json_set(worker->arena, done, "outputs", outputs) &&
         tm_json_set_integer(worker->arena, done, "peak_memory", (int64_t)tm_memory_peak()) &&
-        tm_json_set_integer(worker->arena, done, "peak_resident", (int64_t)usage.ru_maxrss * 1024)) {
+        tm_json_set_integer(worker->arena, done, "peak_resident", (int64_t)usage.ru_maxrss * 1024) &&
+        (worker->notes == NULL || tm_json_set(worker->arena, done, "notes", worker->notes))) {
         tm_wire_say(worker->arena, "done", done);
     }
 }

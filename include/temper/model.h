@@ -64,6 +64,8 @@ typedef struct temper_generate_request {
     size_t bias_count;
     const char *const *stop; /* texts, 0-terminated, that end the answer: it is cut before the first there is */
     size_t stop_count;
+    /* Since 0.1.2. */
+    uint32_t n; /* answers (0: 1): the j-th draws from stream + j; all of them are in temper_generated's `samples` */
 } temper_generate_request;
 
 typedef enum temper_finish { TEMPER_FINISH_STOP = 1, TEMPER_FINISH_LENGTH = 2 } temper_finish;
@@ -75,6 +77,9 @@ typedef struct temper_generated {
     uint32_t prompt_tokens, tokens; /* tokens: generated, the end token not counted, a stop text's counted */
     double logprob; /* natural log, of the tokens and the end token: the model's own, before penalties */
     temper_finish finish;
+    /* Since 0.1.2. A result that ends before these (see `size`) is the one answer of a provider that knows no n. */
+    const struct temper_generated *const *samples; /* [sample_count] all answers of a request with n above 1, the first of them this one; */
+    uint32_t sample_count;                         /* else NULL and 0 */
 } temper_generated;
 
 /* What to score. Messages: the content of assistant messages through the end token the template writes after each

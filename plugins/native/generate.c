@@ -34,19 +34,25 @@ typedef struct working {
     temper_generate_request request;
     lm_dialogue prompt;
     lm_bias *bias;
-    native_stopping stopping;
+    size_t first, count; /* its answers */
 } working;
 
 static void close_working(working *self) {
     lm_dialogue_free(&self->prompt);
     free(self->bias);
-    free(self->stopping.bytes.items);
 }
 
-static temper_status open_working(const temper_model *model, const temper_generate_request *request,
-                                  working *self, lm_request *out, temper_error *error) {
-    self->request = whole_request(request);
-    request = &self->request;
+static native_stopping stopping_of(const temper_model *model, const temper_generate_request *request) {
+    return (native_stopping){.tokenizer = model->tokenizer,
+                             .stop = request->stop,
+                             .count = request->stop_count,
+                             .lead = model->lead,
+                             .lead_length = request->text == NULL ? model->lead_length : 0};
+}
+
+static temper_status open_working(const temper_model *model, working *self, lm_request *out,
+                                  temper_error *error) {
+    const temper_generate_request *request = &self->request;
     temper_status status = native_check_stop(request, error);
     if (!status) {
         status = native_bias(model, request, &self->bias, error);
@@ -54,11 +60,6 @@ static temper_status open_working(const temper_model *model, const temper_genera
     if (!status) {
         status = encode_request(model, request, &self->prompt, error);
     }
-    self->stopping = (native_stopping){.tokenizer = model->tokenizer,
-                                       .stop = request->stop,
-                                       .count = request->stop_count,
-                                       .lead = model->lead,
-                                       .lead_length = request->text == NULL ? model->lead_length : 0};
     *out = (lm_request){.prompt = self->prompt.ids,
                         .prompt_count = self->prompt.count,
                         .max_tokens = request->max_tokens,
@@ -100,84 +101,152 @@ static temper_status text_of(const temper_model *model, const temper_generate_re
                          : TEMPER_OK;
 }
 
-/* The structs and the pointers to them in one block. */
-static temper_status give(temper_model *model, const working *work, size_t count, const lm_answer *answers,
-                          const temper_generated *const **out, temper_error *error) {
-    temper_generated *results = calloc(count + 1, sizeof *results + sizeof results);
-    const temper_generated **pointers = (const temper_generated **)(void *)(results + count);
-    char **texts = calloc(count + 1, sizeof *texts);
+/* All that a call works on: requests, and the answers of all of them one after another. */
+typedef struct batch {
+    temper_model *model;
+    size_t count, total;
+    working *work;    /* [count] */
+    lm_request *list; /* [total], as are ... */
+    lm_answer *answers;
+    native_stopping *stopping;
+} batch;
+
+static temper_status open_batch(batch *self, const temper_generate_request *const *requests,
+                                temper_error *error) {
+    self->work = calloc(self->count + 1, sizeof *self->work);
+    if (self->work == NULL) {
+        return temper_fail(error, TEMPER_NO_MEMORY, "no memory for %zu requests", self->count);
+    }
+    for (size_t i = 0; i < self->count; i++) {
+        working *work = &self->work[i];
+        work->request = whole_request(requests[i]);
+        work->first = self->total;
+        work->count = work->request.n == 0 ? 1 : work->request.n;
+        self->total += work->count;
+    }
+    self->list = calloc(self->total + 1, sizeof *self->list);
+    self->answers = calloc(self->total + 1, sizeof *self->answers);
+    self->stopping = calloc(self->total + 1, sizeof *self->stopping);
+    return self->list == NULL || self->answers == NULL || self->stopping == NULL
+               ? temper_fail(error, TEMPER_NO_MEMORY, "no memory for %zu answers", self->total)
+               : TEMPER_OK;
+}
+
+static void close_batch(batch *self) {
+    for (size_t i = 0; self->work != NULL && i < self->count; i++) {
+        close_working(&self->work[i]);
+    }
+    for (size_t i = 0; i < self->total; i++) {
+        if (self->answers != NULL) {
+            free(self->answers[i].ids);
+        }
+        if (self->stopping != NULL) {
+            free(self->stopping[i].bytes.items);
+        }
+    }
+    free(self->work);
+    free(self->list);
+    free(self->answers);
+    free(self->stopping);
+}
+
+/* One lm_request a sample. */
+static temper_status prepare(batch *self, size_t index, temper_error *error) {
+    working *work = &self->work[index];
+    lm_request first;
+    temper_status status = open_working(self->model, work, &first, error);
+    if (status) {
+        return temper_fail_in(error, status, "request %zu", index + 1);
+    }
+    for (size_t j = 0; j < work->count; j++) {
+        lm_request *sample = &self->list[work->first + j];
+        *sample = first;
+        sample->stream += j;
+        if (work->request.stop_count > 0) {
+            self->stopping[work->first + j] = stopping_of(self->model, &work->request);
+            sample->ended = native_stopped;
+            sample->ended_context = &self->stopping[work->first + j];
+        }
+    }
+    return TEMPER_OK;
+}
+
+/* The structs and the pointers to them in one block: a request's first answer stands for it, all are its samples. */
+static temper_status give(const batch *self, const temper_generated *const **out, temper_error *error) {
+    temper_model *model = self->model;
+    size_t total = self->total;
+    temper_generated *results = calloc(total + 1, sizeof *results + 2 * sizeof results);
+    const temper_generated **firsts = (const temper_generated **)(void *)(results + total),
+                           **all = firsts + total;
+    char **texts = calloc(total + 1, sizeof *texts);
     temper_status status = TEMPER_OK;
     native_release_results(model);
     model->results = results;
     model->texts = texts;
     if (results == NULL || texts == NULL) {
         native_release_results(model);
-        return temper_fail(error, TEMPER_NO_MEMORY, "no memory for %zu answers", count);
+        return temper_fail(error, TEMPER_NO_MEMORY, "no memory for %zu answers", total);
     }
-    for (size_t i = 0; !status && i < count; i++) {
-        size_t length = 0;
-        status = text_of(model, &work[i].request, &answers[i], &texts[i], &length, error);
-        model->text_count = i + 1;
-        results[i] = (temper_generated){.size = sizeof *results,
-                                        .text = texts[i],
-                                        .length = length,
-                                        .prompt_tokens = (uint32_t)work[i].prompt.count,
-                                        .tokens = (uint32_t)answers[i].count,
-                                        .logprob = answers[i].logprob,
-                                        .finish = answers[i].finish == LM_FINISH_STOP ? TEMPER_FINISH_STOP
-                                                                                      : TEMPER_FINISH_LENGTH};
-        pointers[i] = &results[i];
+    for (size_t i = 0; !status && i < self->count; i++) {
+        const working *work = &self->work[i];
+        for (size_t k = work->first; !status && k < work->first + work->count; k++) {
+            const lm_answer *answer = &self->answers[k];
+            size_t length = 0;
+            status = text_of(model, &work->request, answer, &texts[k], &length, error);
+            model->text_count = k + 1;
+            results[k] = (temper_generated){
+                .size = sizeof *results,
+                .text = texts[k],
+                .length = length,
+                .prompt_tokens = (uint32_t)work->prompt.count,
+                .tokens = (uint32_t)answer->count,
+                .logprob = answer->logprob,
+                .finish = answer->finish == LM_FINISH_STOP ? TEMPER_FINISH_STOP : TEMPER_FINISH_LENGTH};
+            all[k] = &results[k];
+        }
+        if (work->count > 1) {
+            results[work->first].samples = all + work->first;
+            results[work->first].sample_count = (uint32_t)work->count;
+        }
+        firsts[i] = &results[work->first];
     }
     if (status) {
         native_release_results(model);
         return status;
     }
-    *out = pointers;
+    *out = firsts;
     return TEMPER_OK;
 }
 
 temper_status native_generate(temper_model *model, const temper_generate_request *const *requests,
                               size_t count, const char *unit, const temper_generated *const **out,
                               temper_error *error) {
-    working *work = calloc(count + 1, sizeof *work);
-    lm_request *list = calloc(count + 1, sizeof *list);
-    lm_answer *answers = calloc(count + 1, sizeof *answers);
-    native_reporter reporter = {model->host, unit, count};
-    temper_status status = work == NULL || list == NULL || answers == NULL
-                               ? temper_fail(error, TEMPER_NO_MEMORY, "no memory for %zu requests", count)
-                               : TEMPER_OK;
+    batch self = {.model = model, .count = count};
+    temper_status status = open_batch(&self, requests, error);
+    native_reporter reporter = {model->host, unit, self.total};
+    lm_generation how = {.memory = native_memory(model),
+                         .prefixes = model->prefixes,
+                         .counts = &model->counts,
+                         .progress = native_report,
+                         .progress_context = &reporter};
     for (size_t i = 0; !status && i < count; i++) {
-        status = open_working(model, requests[i], &work[i], &list[i], error);
-        if (status) {
-            status = temper_fail_in(error, status, "request %zu", i + 1);
-        } else if (work[i].request.stop_count > 0) {
-            list[i].ended = native_stopped;
-            list[i].ended_context = &work[i].stopping;
-        }
+        status = prepare(&self, i, error);
     }
     if (!status) {
-        status = lm_generate(&model->context, model->model, list, count, 0, native_report, &reporter, answers,
-                             error);
+        status =
+            lm_generate_with(&model->context, model->model, self.list, self.total, &how, self.answers, error);
+        status = native_memory_refusal(model, status, error);
+        native_note_counts(model);
     }
-    for (size_t i = 0; !status && i < count; i++) {
-        if (work[i].stopping.failed) {
+    for (size_t i = 0; !status && i < self.total; i++) {
+        if (self.stopping[i].failed) {
             status = temper_fail(error, TEMPER_NO_MEMORY, "no memory for an answer's text");
         }
     }
     if (!status) {
-        status = give(model, work, count, answers, out, error);
+        status = give(&self, out, error);
     }
-    for (size_t i = 0; i < count; i++) {
-        if (work != NULL) {
-            close_working(&work[i]);
-        }
-        if (answers != NULL) {
-            free(answers[i].ids);
-        }
-    }
-    free(work);
-    free(list);
-    free(answers);
+    close_batch(&self);
     return status;
 }
 
@@ -259,20 +328,23 @@ static int on_token(void *context, int32_t id) {
 temper_status native_stream(temper_model *model, const temper_generate_request *request,
                             int (*piece)(void *context, const char *text, size_t length), void *context,
                             temper_error *error) {
-    working work = {0};
+    working work = {.request = whole_request(request)};
     lm_request one;
     lm_answer answer = {0};
-    temper_status status = open_working(model, request, &work, &one, error);
+    lm_generation how = {
+        .memory = native_memory(model), .prefixes = model->prefixes, .counts = &model->counts};
+    temper_status status = open_working(model, &work, &one, error);
     pieces state = {.model = model,
                     .piece = piece,
                     .context = context,
-                    .lead = work.stopping.lead,
-                    .lead_length = work.stopping.lead_length,
+                    .lead = model->lead,
+                    .lead_length = request->text == NULL ? model->lead_length : 0,
                     .stop = work.request.stop,
                     .stop_count = work.request.stop_count};
     if (!status) {
         status =
-            lm_generate_stream(&model->context, model->model, &one, NULL, on_token, &state, &answer, error);
+            lm_generate_stream(&model->context, model->model, &one, &how, on_token, &state, &answer, error);
+        status = native_memory_refusal(model, status, error);
     }
     if (!status && !state.ended && state.bytes.count > 0) { /* what might have become a stop text */
         give_piece(&state, native_whole_characters(state.bytes.items, state.bytes.count));

@@ -5,6 +5,7 @@
 #include "../lm/dialogue/dialogue.h"
 #include "../lm/generate/generate.h"
 
+#include <temper/machine.h>
 #include <temper/model.h>
 #include <temper/plugin.h>
 
@@ -12,6 +13,7 @@ enum { NATIVE_STOPS = 32 };
 
 struct temper_model {
     const temper_host *host;
+    const temper_machine *machine; /* NULL: a host that has none */
     lm_context context;
     lm_model *model;
     lm_tokenizer *tokenizer;
@@ -21,6 +23,9 @@ struct temper_model {
     size_t stop_count;
     char *lead; /* what the template writes between its generation prompt and an answer's content */
     size_t lead_length;
+
+    lm_prefixes *prefixes; /* what earlier prompts and later ones have in common */
+    lm_counts counts;      /* since it was opened */
 
     char *rendered; /* of the last render() */
     void *results;  /* of the last generate() or score(): one block of structs ... */
@@ -53,6 +58,14 @@ temper_status native_score(temper_model *model, const temper_score_request *cons
                            const char *unit, const temper_scored *const **out, temper_error *error);
 temper_status native_embed(temper_model *model, const char *const *texts, const size_t *lengths, size_t count,
                            float *out, temper_error *error);
+
+/* memory.c: what may still be taken (0: nobody knows), and numbers for volatile.json. */
+size_t native_memory(const temper_model *model);
+/* A refusal for want of memory also says whose bound it is. */
+temper_status native_memory_refusal(const temper_model *model, temper_status status, temper_error *error);
+void native_note_counts(const temper_model *model);
+/* Do the weights fit? Refused with the numbers before they are read. */
+temper_status native_check_weights(const temper_model *model, const lm_file_set *files, temper_error *error);
 
 /* Progress of lm passed on to the host, and its wish to stop passed back. */
 typedef struct native_reporter {

@@ -172,6 +172,12 @@ static temper_status open_files(temper_model *self, const lm_file_set *files, te
     temper_status status =
         lm_context_init(&self->context, kernels, host->profile, native_parallel(host), error);
     if (!status) {
+        status = lm_prefixes_new(self->context.parallel.workers, &self->prefixes, error);
+    }
+    if (!status) {
+        status = native_check_weights(self, files, error);
+    }
+    if (!status) {
         status = lm_model_open(&self->context, files, &self->model, error);
     }
     if (!status) {
@@ -199,6 +205,7 @@ temper_status native_open(const temper_host *host, const temper_input *input, te
         return temper_fail(error, TEMPER_NO_MEMORY, "no memory for a model");
     }
     self->host = host;
+    self->machine = host->extension == NULL ? NULL : host->extension(host, TEMPER_MACHINE);
     temper_status status = native_files(host, input, &files, error);
     if (!status) {
         status = open_files(self, &files, error);
@@ -219,6 +226,7 @@ void native_close(temper_model *model) {
     native_release_results(model);
     lm_template_free(model->chat);
     lm_tokenizer_close(model->tokenizer);
+    lm_prefixes_free(model->prefixes);
     lm_model_close(model->model);
     lm_context_free(&model->context);
     free(model->lead);

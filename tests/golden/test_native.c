@@ -9,6 +9,7 @@
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <temper/machine.h>
 #include <temper/model.h>
 #include <temper/plugin.h>
 
@@ -20,7 +21,32 @@ typedef struct test_host {
     bool cancelled;
     uint64_t done, total;
     const lm_file *extra; /* one more file than the folder has, or NULL */
+    uint64_t available;   /* bytes; 0: as many as one likes */
+    double asked, computed;
 } test_host;
+
+static uint64_t memory(const temper_host *host) {
+    (void)host;
+    return 123000000;
+}
+
+static uint64_t available(const temper_host *host) {
+    const test_host *self = host->self;
+    return self->available == 0 ? UINT64_MAX : self->available;
+}
+
+static void note(const temper_host *host, const char *name, double number) {
+    test_host *self = host->self;
+    self->asked = strcmp(name, "native.prompt_tokens") == 0 ? number : self->asked;
+    self->computed = strcmp(name, "native.prompt_tokens_computed") == 0 ? number : self->computed;
+}
+
+static const void *extension(const temper_host *host, const char *id) {
+    static const temper_machine machine = {
+        .size = sizeof machine, .memory = memory, .available = available, .note = note};
+    (void)host;
+    return strcmp(id, TEMPER_MACHINE) == 0 ? &machine : NULL;
+}
 
 static size_t file_count(const temper_host *host, const temper_input *input) {
     return lm_folder_files((const lm_folder *)(const void *)input)->count +
@@ -71,6 +97,7 @@ static test_host *new_host(const char *profile) {
     self->host = (temper_host){.size = sizeof self->host,
                                .self = self,
                                .profile = profile,
+                               .extension = extension,
                                .workers = workers,
                                .parallel_for = parallel_for,
                                .cancelled = cancelled,
@@ -326,15 +353,99 @@ static void refusals_say_what_is_wrong(void **state) {
     free_host(host);
 }
 
+/* n answers of one request are those of n requests, and the prompt is computed once; what a stage's calls have in common,
+ * too. */
+static void samples_of_one_prompt(void **state) {
+    enum { N = 5 };
+    test_host *host = new_host("bf16/1");
+    lm_folder *folder;
+    temper_model *model = open_asset(host, "models/tinytalk-3m-chat", &folder);
+    const temper_message *prompt[] = {&sad};
+    temper_generate_request one[N], many = {.size = sizeof many,
+                                            .messages = prompt,
+                                            .message_count = 1,
+                                            .max_tokens = 12,
+                                            .temperature = 1.5,
+                                            .top_p = 1,
+                                            .key = 7,
+                                            .stream = 40};
+    const temper_generate_request *requests[N], *both[] = {&many, &one[2]};
+    const temper_generated *const *generated;
+    char texts[N][256];
+    double logprobs[N];
+    bool differ = false;
+    (void)state;
+    for (size_t i = 0; i < N; i++) {
+        one[i] = many;
+        one[i].stream += i;
+        requests[i] = &one[i];
+    }
+    must(service->generate(model, requests, N, NULL, &generated, &cause));
+    for (size_t i = 0; i < N; i++) {
+        snprintf(texts[i], sizeof texts[i], "%s", generated[i]->text);
+        logprobs[i] = generated[i]->logprob;
+        differ = differ || strcmp(texts[i], texts[0]) != 0;
+        assert_null(generated[i]->samples);
+        assert_int_equal(generated[i]->sample_count, 0);
+    }
+    assert_true(differ);
+    double prompt_tokens = (double)generated[0]->prompt_tokens;
+    assert_true(host->asked == N * prompt_tokens);
+    assert_in_range(host->computed, prompt_tokens,
+                    2 * prompt_tokens); /* once a worker, for a model this small */
+    double computed = host->computed;
+    many.n = N;
+    must(service->generate(model, both, 2, "responses", &generated, &cause));
+    assert_int_equal(generated[0]->sample_count, N);
+    assert_ptr_equal(generated[0]->samples[0], generated[0]);
+    for (size_t i = 0; i < N; i++) {
+        assert_string_equal(generated[0]->samples[i]->text, texts[i]);
+        assert_memory_equal(&generated[0]->samples[i]->logprob, &logprobs[i], sizeof *logprobs);
+    }
+    assert_string_equal(generated[1]->text, texts[2]);
+    assert_int_equal(generated[1]->sample_count, 0);
+    assert_int_equal(host->total, N + 1);
+    assert_true(host->asked == (2 * N + 1) * prompt_tokens);
+    assert_in_range(host->computed, computed, 2 * prompt_tokens); /* the second call computed nothing new */
+    service->close(model);
+    lm_folder_close(folder);
+    free_host(host);
+}
+
+static void what_cannot_fit_is_refused(void **state) {
+    test_host *host = new_host("bf16/1");
+    lm_folder *folder;
+    temper_model *model = open_asset(host, "models/tinytalk-3m-chat", &folder), *none = NULL;
+    const temper_message *prompt[] = {&sad};
+    temper_generate_request chat = {
+        .size = sizeof chat, .messages = prompt, .message_count = 1, .max_tokens = 40, .top_p = 1, .n = 3};
+    const temper_generate_request *requests[] = {&chat};
+    const temper_generated *const *generated;
+    (void)state;
+    host->available = 40000000;
+    must(service->generate(model, requests, 1, NULL, &generated, &cause));
+    host->available = 1000000;
+    assert_int_equal(service->generate(model, requests, 1, NULL, &generated, &cause), TEMPER_NO_MEMORY);
+    assert_non_null(strstr(cause.message, "its answer up to 40 more: their keys and values take"));
+    assert_non_null(strstr(cause.message, "0.9 MB are left"));
+    assert_non_null(strstr(cause.message, "the worker may have 123.0 MB (--memory)"));
+    assert_int_equal(service->open(&host->host, (const temper_input *)(const void *)folder, &none, &cause),
+                     TEMPER_NO_MEMORY);
+    assert_non_null(strstr(cause.message, "this model takes"));
+    assert_non_null(strstr(cause.message, "and 1 MB are left of the 123 MB"));
+    service->close(model);
+    lm_folder_close(folder);
+    free_host(host);
+}
+
 int main(void) {
     if (assets_skip()) {
         return 77;
     }
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(tinytalk_through_the_service),
-        cmocka_unit_test(stop_texts_and_biases),
-        cmocka_unit_test(every_end_token_ends),
-        cmocka_unit_test(refusals_say_what_is_wrong),
+        cmocka_unit_test(tinytalk_through_the_service), cmocka_unit_test(stop_texts_and_biases),
+        cmocka_unit_test(every_end_token_ends),         cmocka_unit_test(samples_of_one_prompt),
+        cmocka_unit_test(what_cannot_fit_is_refused),   cmocka_unit_test(refusals_say_what_is_wrong),
     };
     return cmocka_run_group_tests(tests, load, NULL);
 }

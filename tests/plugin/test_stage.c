@@ -28,8 +28,10 @@ static void records_go_through(void **state) {
     int64_t records = 0;
     assert_true(tm_json_integer(tm_json_member(tm_json_element(h->outputs, 0), "records"), &records));
     assert_int_equal(records, 3);
-    double seconds = 0;
+    double seconds = 0, copied = 0;
     assert_true(tm_json_double(tm_json_member(h->statistics, "seconds"), &seconds) && seconds > 0);
+    const temper_json *notes = tm_json_member(h->statistics, "notes");
+    assert_true(tm_json_double(tm_json_member(notes, "good.copied"), &copied) && copied == 3);
 }
 
 /* Neither the batch nor the threads show. */

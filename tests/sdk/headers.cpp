@@ -4,6 +4,7 @@
 
 #include <temper/host.h>
 #include <temper/json.h>
+#include <temper/machine.h>
 #include <temper/math.h>
 #include <temper/plugin.h>
 #include <temper/rng.h>

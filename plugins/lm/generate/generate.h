@@ -68,6 +68,7 @@ void lm_prefixes_free(lm_prefixes *self);
 /* What a call did. Never part of a result: batches, threads and memory show here. */
 typedef struct lm_counts {
     uint64_t prompt_tokens, prompt_computed; /* asked for; through the model: the rest was shared */
+    uint64_t score_tokens, score_computed;   /* the same of lm_score */
     uint64_t answer_tokens;
     uint64_t steps;     /* forward passes */
     size_t streams;     /* at once, at most */

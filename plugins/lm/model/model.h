@@ -37,6 +37,8 @@ temper_status lm_model_init(const lm_context *context, const lm_config *config, 
                             lm_model **out, temper_error *error);
 void lm_model_close(lm_model *self);
 
+/* Bytes that the weights of a model will take, known before they are read. */
+uint64_t lm_model_bytes(const lm_product *product, const lm_config *config);
 /* Weights in all, an adapter's left out. */
 uint64_t lm_model_parameters(const lm_model *self);
 /* Packs every linear layer again after values changed (the head, tied or not, too); `training`: for backward as well. */

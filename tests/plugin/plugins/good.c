@@ -1,6 +1,7 @@
 /* good.c: a plugin that does everything the contract offers, the way it is meant. */
 #include <stdlib.h>
 #include <string.h>
+#include <temper/machine.h>
 #include <temper/model.h>
 #include <temper/plugin.h>
 #include <temper/rng.h>
@@ -99,6 +100,12 @@ static temper_status copy_run(void *self, const temper_host *host, temper_error 
         }
     }
     host->close_reader(reader);
+    const temper_machine *machine = host->extension(host, TEMPER_MACHINE);
+    if (machine == NULL || machine->memory(host) == 0 || machine->available(host) > machine->memory(host)) {
+        return temper_fail(error, TEMPER_FAILED, "this host does not say how much memory there is");
+    }
+    machine->note(host, "good.copied", 0);
+    machine->note(host, "good.copied", (double)done);
     host->log(host, TEMPER_LOG_INFO, "all copied");
     return status == TEMPER_END ? TEMPER_OK : status;
 }
