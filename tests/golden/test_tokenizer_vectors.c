@@ -88,6 +88,23 @@ static void test_refact(void **state) {
     check_source(&(struct source){"tokenizers/refact.vocab.gguf", "tokenizers/refact.vectors.jsonl"});
 }
 
+static void test_deepseek_coder(void **state) {
+    (void)state;
+    check_source(
+        &(struct source){"tokenizers/deepseek-coder.vocab.gguf", "tokenizers/deepseek-coder.vectors.jsonl"});
+}
+
+/* Ranks alone: how many there are says how words are cut. */
+static void test_llama3_tiktoken(void **state) {
+    (void)state;
+    check_source(&(struct source){"tokenizers/llama-bpe.tiktoken", "tokenizers/llama-bpe.vectors.jsonl"});
+}
+
+static void test_qwen2_tiktoken(void **state) {
+    (void)state;
+    check_source(&(struct source){"tokenizers/qwen2.tiktoken", "tokenizers/qwen2.vectors.jsonl"});
+}
+
 static void test_llama_sentencepiece(void **state) {
     (void)state;
     check_source(&(struct source){"tokenizers/llama-spm.vocab.gguf", "tokenizers/llama-spm.vectors.jsonl"});
@@ -121,6 +138,9 @@ int main(void) {
         cmocka_unit_test(test_gpt2_tokenizer_json),
         cmocka_unit_test(test_mpt),
         cmocka_unit_test(test_refact),
+        cmocka_unit_test(test_deepseek_coder),
+        cmocka_unit_test(test_llama3_tiktoken),
+        cmocka_unit_test(test_qwen2_tiktoken),
         cmocka_unit_test(test_llama_sentencepiece),
         cmocka_unit_test(test_long_word_by_scores),
     };

@@ -42,6 +42,8 @@ static const struct {
     {"archive_entry.h", "libarchive"},
     {"openssl/", "libcrypto"},
     {"jansson.h", "jansson"},
+    {"pcre2.h", "pcre2"},
+    {"utf8proc.h", "utf8proc"},
     {"lua.h", "lua"},
     {"lauxlib.h", "lua"},
     {"lualib.h", "lua"},

@@ -2,6 +2,7 @@
 temper_test(files test_files.c LINK lm-files)
 temper_test(quantised test_quantised.c LINK lm-files m)
 temper_test(tokenizer test_tokenizer.c LINK lm-tokenizer lm-template)
+temper_test(split test_split.c LINK lm-tokenizer)
 temper_test(template test_template.c LINK lm-template)
 # The generated table is what its generator writes; skipped where Python is missing or knows another Unicode.
 find_program(TEMPER_PYTHON3 python3)

@@ -218,7 +218,8 @@ static void refuse(const char *parent, const char *key, const char *json, const 
 
 static void test_refusals(void **state) {
     (void)state;
-    refuse("model", "type", "\"Unigram\"", "Unigram");
+    refuse("model", "type", "\"WordPiece\"", "WordPiece");
+    refuse("model", "type", "\"Unigram\"", "vocab");
     refuse("model", "byte_fallback", "true", "byte_fallback");
     refuse("model", "dropout", "0.1", "dropout");
     refuse("model", "end_of_word_suffix", "\"</w>\"", "end_of_word_suffix");
@@ -232,18 +233,31 @@ static void test_refusals(void **state) {
     refuse("model", "vocab", "{\"a\": 20, \"b\": 20}", "both");
     refuse("model", "vocab", "{\"<|im_end|>\": 40}", "<|im_end|>");
     refuse("model", "vocab", "{\"\xE2\x96\x81the\": 40}", "byte-level");
-    refuse(NULL, "normalizer", "{\"type\": \"NFC\"}", "NFC");
+    refuse(NULL, "normalizer", "{\"type\": \"BertNormalizer\"}", "BertNormalizer");
     refuse(NULL, "decoder", "{\"type\": \"WordPiece\"}", "WordPiece");
-    refuse(NULL, "pre_tokenizer", "{\"type\": \"Metaspace\"}", "Metaspace");
-    refuse(NULL, "pre_tokenizer", "null", "pre_tokenizer");
+    refuse(NULL, "pre_tokenizer", "{\"type\": \"UnicodeScripts\"}", "UnicodeScripts");
+    refuse(NULL, "pre_tokenizer", "{\"type\": \"Metaspace\", \"replacement\": \"_\"}", "Metaspace");
+    refuse(NULL, "pre_tokenizer", "null", "decoder");
     refuse(NULL, "pre_tokenizer", "{\"type\": \"ByteLevel\", \"add_prefix_space\": true}",
            "add_prefix_space");
     refuse(NULL, "pre_tokenizer",
            "{\"type\": \"Sequence\", \"pretokenizers\": [{\"type\": \"Split\"}, {\"type\": "
            "\"ByteLevel\"}]}",
            "Split");
-    refuse(NULL, "post_processor", "{\"type\": \"BertProcessing\"}", "BertProcessing");
-    refuse(NULL, "added_tokens", "[{\"id\": 0, \"content\": \"<mask>\", \"lstrip\": true}]", "lstrip");
+    refuse(NULL, "pre_tokenizer",
+           "{\"type\": \"Sequence\", \"pretokenizers\": [{\"type\": \"Split\", \"pattern\": {\"Regex\": "
+           "\"a(\"}}, {\"type\": \"ByteLevel\", \"add_prefix_space\": false}]}",
+           "\"a(\"");
+    refuse(NULL, "pre_tokenizer",
+           "{\"type\": \"Sequence\", \"pretokenizers\": [{\"type\": \"Split\", \"pattern\": {\"Regex\": "
+           "\"[a-z&&[b]]\"}}, {\"type\": \"ByteLevel\", \"add_prefix_space\": false}]}",
+           "&&");
+    refuse(NULL, "pre_tokenizer",
+           "{\"type\": \"Sequence\", \"pretokenizers\": [{\"type\": \"Split\", \"pattern\": {\"Regex\": "
+           "\"\\\\bword\"}}, {\"type\": \"ByteLevel\", \"add_prefix_space\": false}]}",
+           "\\b");
+    refuse(NULL, "post_processor", "{\"type\": \"CTCProcessing\"}", "CTCProcessing");
+    refuse(NULL, "post_processor", "{\"type\": \"BertProcessing\"}", "post_processor");
     refuse(NULL, "added_tokens", "[{\"id\": \"0\", \"content\": \"<mask>\"}]", "added_tokens[0]");
 }
 
@@ -335,11 +349,243 @@ static void test_long_words(void **state) {
     memory_free(&files);
 }
 
+/* Added tokens that take spaces with them, and one that must stand alone. */
+static void test_added_token_manners(void **state) {
+    memory_files files = {0};
+    json_t *root = smollm_tokenizer(), *added = json_object_get(root, "added_tokens");
+    (void)state;
+    json_array_append_new(added, json_pack("{s:i, s:s, s:b, s:b, s:b}", "id", 300, "content", "<l>",
+                                           "special", 0, "lstrip", 1, "rstrip", 1));
+    json_array_append_new(added, json_pack("{s:i, s:s, s:b, s:b}", "id", 301, "content", "alone", "special",
+                                           0, "single_word", 1));
+    memory_put_json(&files, "tokenizer.json", root);
+    lm_tokenizer *tokenizer = open_set(&files);
+    check_ids(tokenizer, "he \n<l>\t he", NULL, (const int32_t[]){273, 300, 273}, 3);
+    lm_tokens tokens = encode(tokenizer, "he  <l> he", 10, NULL);
+    assert_int_equal(tokens.items[1].start, 2);
+    assert_int_equal(tokens.items[1].end, 8);
+    lm_tokens_free(&tokens);
+    tokens = encode(tokenizer, "-alone-alones alone", 19, NULL);
+    assert_int_equal(tokens.items[1].id, 301);
+    assert_int_not_equal(tokens.items[3].id, 301);
+    assert_int_equal(tokens.items[tokens.count - 1].id, 301);
+    lm_tokens_free(&tokens);
+    lm_tokenizer_close(tokenizer);
+    memory_free(&files);
+}
+
+/* A vocabulary of characters, written with U+2581 for spaces. */
+static json_t *marked_tokenizer(const char *model) {
+    json_t *root = json_loads(
+        "{\"added_tokens\": [{\"id\": 0, \"content\": \"<unk>\", \"special\": true}, {\"id\": 1, "
+        "\"content\": "
+        "\"<s>\", \"special\": true}], \"normalizer\": {\"type\": \"Sequence\", \"normalizers\": [{\"type\": "
+        "\"Prepend\", \"prepend\": \"\\u2581\"}, {\"type\": \"Replace\", \"pattern\": {\"String\": \" \"}, "
+        "\"content\": \"\\u2581\"}]}, \"pre_tokenizer\": null, \"post_processor\": {\"type\": "
+        "\"TemplateProcessing\", \"single\": [{\"SpecialToken\": {\"id\": \"<s>\"}}, {\"Sequence\": {\"id\": "
+        "\"A\"}}], \"special_tokens\": {\"<s>\": {\"ids\": [1]}}}, \"decoder\": {\"type\": \"Sequence\", "
+        "\"decoders\": [{\"type\": \"Replace\", \"pattern\": {\"String\": \"\\u2581\"}, \"content\": \" \"}, "
+        "{\"type\": \"ByteFallback\"}, {\"type\": \"Fuse\"}, {\"type\": \"Strip\", \"content\": \" \", "
+        "\"start\": 1, \"stop\": 0}]}}",
+        0, NULL);
+    json_t *made = json_loads(model, 0, NULL);
+    assert_non_null(root);
+    assert_non_null(made);
+    json_object_set_new(root, "model", made);
+    return root;
+}
+
+static void add_byte_tokens(json_t *vocab, int first) {
+    for (int byte = 0; byte < 256; byte++) {
+        char text[8];
+        snprintf(text, sizeof text, "<0x%02X>", (unsigned)byte);
+        if (json_is_array(vocab)) {
+            json_array_append_new(vocab, json_pack("[s, f]", text, 0.0));
+        } else {
+            json_object_set_new(vocab, text, json_integer(first + byte));
+        }
+    }
+}
+
+static void check_decoded(const lm_tokenizer *tokenizer, const char *text) {
+    lm_tokens tokens = encode(tokenizer, text, strlen(text), NULL);
+    int32_t *ids = malloc((tokens.count + 1) * sizeof *ids);
+    char *back;
+    size_t length;
+    for (size_t i = 0; i < tokens.count; i++) {
+        ids[i] = tokens.items[i].id;
+    }
+    assert_int_equal(lm_tokenizer_decode(tokenizer, ids, tokens.count, false, true, &back, &length, NULL),
+                     TEMPER_OK);
+    assert_string_equal(back, text);
+    free(back);
+    free(ids);
+    lm_tokens_free(&tokens);
+}
+
+/* Characters merged by a list, bytes for what has no entry, a space put before each run of text. */
+static void test_marked_merges(void **state) {
+    memory_files files = {0};
+    json_t *root = marked_tokenizer(
+        "{\"type\": \"BPE\", \"byte_fallback\": true, \"unk_token\": \"<unk>\", \"fuse_unk\": true, "
+        "\"vocab\": "
+        "{\"<unk>\": 0, \"<s>\": 1, \"\\u2581\": 2, \"h\": 3, \"e\": 4, \"\\u2581h\": 5, \"\\u2581he\": 6}, "
+        "\"merges\": [\"\\u2581 h\", \"\\u2581h e\"]}");
+    (void)state;
+    add_byte_tokens(json_object_get(json_object_get(root, "model"), "vocab"), 10);
+    memory_put_json(&files, "tokenizer.json", root);
+    memory_put_text(&files, "tokenizer_config.json", "{\"bos_token\": \"<s>\"}");
+    lm_tokenizer *tokenizer = open_set(&files);
+    check_ids(tokenizer, "he he  hh", NULL, (const int32_t[]){6, 6, 2, 5, 3}, 5);
+    check_ids(tokenizer, "\xC3\xA9", NULL, (const int32_t[]){2, 10 + 0xC3, 10 + 0xA9}, 3);
+    check_ids(tokenizer, "<s>", NULL, (const int32_t[]){2, 10 + '<', 10 + 's', 10 + '>'}, 4);
+    check_ids(tokenizer, "he<s>he", (const uint8_t *)"1111111", (const int32_t[]){6, 1, 6}, 3);
+    check_decoded(tokenizer, "he \xE2\x96\x81 h\xC3\xA9");
+    check_decoded(tokenizer, "  he");
+    assert_true(lm_tokenizer_adds_bos(tokenizer));
+    size_t count;
+    assert_int_equal(*lm_tokenizer_before(tokenizer, &count), 1);
+    assert_int_equal(count, 1);
+    lm_tokenizer_close(tokenizer);
+    memory_free(&files);
+}
+
+/* The likeliest way to cut a word, over the way that takes the longest entry first. */
+static void test_unigram(void **state) {
+    memory_files files = {0};
+    json_t *root = marked_tokenizer("{\"type\": \"Unigram\", \"unk_id\": 0, \"byte_fallback\": false, "
+                                    "\"vocab\": [[\"<unk>\", 0], [\"<s>\", "
+                                    "0], [\"\\u2581\", -2], [\"a\", -3], [\"b\", -3], [\"\\u2581a\", -4], "
+                                    "[\"ab\", -1.5], [\"\\u2581ab\", "
+                                    "-9]]}");
+    (void)state;
+    memory_put_json(&files, "tokenizer.json", root);
+    lm_tokenizer *tokenizer = open_set(&files);
+    check_ids(tokenizer, "ab", NULL, (const int32_t[]){2, 6}, 2);
+    check_ids(tokenizer, "a b", NULL, (const int32_t[]){5, 2, 4}, 3);
+    check_ids(tokenizer, "b\xC3\xA9xa", NULL, (const int32_t[]){2, 4, 0, 3}, 4);
+    lm_tokens tokens = encode(tokenizer, "b\xC3\xA9xa", 5, NULL);
+    assert_int_equal(tokens.items[2].start, 1);
+    assert_int_equal(tokens.items[2].end, 4);
+    lm_tokens_free(&tokens);
+    lm_tokenizer_close(tokenizer);
+    memory_free(&files);
+}
+
+/* What normalizers do, and that places stay the caller's. */
+static void test_normalizers(void **state) {
+    static const struct {
+        const char *normalizer, *text, *same_as;
+    } cases[] = {
+        {"{\"type\": \"NFC\"}", "he\xCC\x81he", "h\xC3\xA9he"},
+        {"{\"type\": \"NFD\"}", "h\xC3\xA9he", "he\xCC\x81he"},
+        {"{\"type\": \"NFKC\"}", "\xEF\xBC\xA8\xEF\xAC\x81 \xEA\xB0\x80\xE1\x86\xA8", "Hfi \xEA\xB0\x81"},
+        {"{\"type\": \"NFKD\"}", "\xEF\xAC\x81\xC3\xA9", "fie\xCC\x81"},
+        {"{\"type\": \"Lowercase\"}", "HE\xC3\x89", "he\xC3\xA9"},
+        {"{\"type\": \"Strip\", \"strip_left\": true, \"strip_right\": true}", " \t he \n", "he"},
+        {"{\"type\": \"Sequence\", \"normalizers\": [{\"type\": \"NFD\"}, {\"type\": \"StripAccents\"}]}",
+         "h\xC3\xA9", "he"},
+        {"{\"type\": \"Replace\", \"pattern\": {\"String\": \"ll\"}, \"content\": \"e\"}", "hll", "he"},
+        {"{\"type\": \"Replace\", \"pattern\": {\"Regex\": \"x+\"}, \"content\": \"e\"}", "hxxxhx", "hehe"},
+        {"{\"type\": \"Prepend\", \"prepend\": \"h\"}", "e", "he"},
+        {"{\"type\": \"Nmt\"}",
+         "h\x01"
+         "e\xE2\x80\x8Bhe",
+         "he he"},
+    };
+    memory_files plain = {0};
+    (void)state;
+    smollm_make(&plain);
+    lm_tokenizer *reference = open_set(&plain);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        memory_files files = {0};
+        json_t *root = smollm_tokenizer(), *step = json_loads(cases[i].normalizer, 0, NULL);
+        assert_non_null(step);
+        json_object_set_new(root, "normalizer", step);
+        memory_put_json(&files, "tokenizer.json", root);
+        lm_tokenizer *tokenizer = open_set(&files);
+        lm_tokens got = encode(tokenizer, cases[i].text, strlen(cases[i].text), NULL);
+        lm_tokens wanted = encode(reference, cases[i].same_as, strlen(cases[i].same_as), NULL);
+        size_t at = 0;
+        assert_int_equal(got.count, wanted.count);
+        for (size_t j = 0; j < got.count; j++) {
+            assert_int_equal(got.items[j].id, wanted.items[j].id);
+            assert_true(got.items[j].start <= got.items[j].end && got.items[j].end >= at);
+            at = got.items[j].end;
+        }
+        assert_true(at <= strlen(cases[i].text));
+        lm_tokens_free(&got);
+        lm_tokens_free(&wanted);
+        lm_tokenizer_close(tokenizer);
+        memory_free(&files);
+    }
+    lm_tokenizer_close(reference);
+    memory_free(&plain);
+}
+
+/* Pre-tokenizers, seen through a vocabulary that has "he" and no merge across a cut. */
+static void test_cuts(void **state) {
+    static const struct {
+        const char *step, *text;
+        int32_t ids[8];
+        size_t count;
+    } cases[] = {
+        {"{\"type\": \"Split\", \"pattern\": {\"String\": \"h\"}, \"behavior\": \"Isolated\"}",
+         "hehe",
+         {88, 85, 88, 85},
+         4},
+        {"{\"type\": \"Split\", \"pattern\": {\"String\": \"h\"}, \"behavior\": \"MergedWithNext\"}",
+         "hehhe",
+         {273, 88, 273},
+         3},
+        {"{\"type\": \"Split\", \"pattern\": {\"String\": \"h\"}, \"behavior\": \"MergedWithPrevious\"}",
+         "ehe",
+         {85, 88, 85},
+         3},
+        {"{\"type\": \"Split\", \"pattern\": {\"Regex\": \"[xy]\"}, \"behavior\": \"Removed\"}",
+         "hexyhxe",
+         {273, 88, 85},
+         3},
+        {"{\"type\": \"Split\", \"pattern\": {\"Regex\": \"he|x\"}, \"behavior\": \"Removed\", \"invert\": "
+         "true}",
+         "yyhezzx",
+         {273, 104},
+         2},
+        {"{\"type\": \"WhitespaceSplit\"}", " he\t\nh e ", {273, 88, 85}, 3},
+        {"{\"type\": \"Whitespace\"}", " he  h!!e", {273, 88, 17, 17, 85}, 5},
+        {"{\"type\": \"Punctuation\"}", "he!h", {273, 17, 88}, 3},
+        {"{\"type\": \"Digits\", \"individual_digits\": false}", "he11he", {273, 33, 33, 273}, 4},
+        {"{\"type\": \"CharDelimiterSplit\", \"delimiter\": \"-\"}", "h-e-he", {88, 85, 273}, 3},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        memory_files files = {0};
+        json_t *root = smollm_tokenizer(), *step = json_loads(cases[i].step, 0, NULL);
+        assert_non_null(step);
+        json_object_set_new(root, "pre_tokenizer",
+                            json_pack("{s:s, s:[o, {s:s, s:b, s:b}]}", "type", "Sequence", "pretokenizers",
+                                      step, "type", "ByteLevel", "add_prefix_space", 0, "use_regex", 0));
+        memory_put_json(&files, "tokenizer.json", root);
+        lm_tokenizer *tokenizer = open_set(&files);
+        check_ids(tokenizer, cases[i].text, NULL, cases[i].ids, cases[i].count);
+        lm_tokenizer_close(tokenizer);
+        memory_free(&files);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_smollm),          cmocka_unit_test(test_smollm_template),
-        cmocka_unit_test(test_byte_vocabulary), cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_added_tokens),    cmocka_unit_test(test_bos_by_post_processor),
+        cmocka_unit_test(test_smollm),
+        cmocka_unit_test(test_smollm_template),
+        cmocka_unit_test(test_byte_vocabulary),
+        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_added_tokens),
+        cmocka_unit_test(test_bos_by_post_processor),
+        cmocka_unit_test(test_added_token_manners),
+        cmocka_unit_test(test_marked_merges),
+        cmocka_unit_test(test_unigram),
+        cmocka_unit_test(test_normalizers),
+        cmocka_unit_test(test_cuts),
         cmocka_unit_test(test_long_words),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

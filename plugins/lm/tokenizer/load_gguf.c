@@ -2,8 +2,8 @@
  *
  * Invariant: the token types decide what a text is: normal, a byte, control (special) or user-defined (added). */
 #include "../files/internal.h"
+#include "families.h"
 #include "internal.h"
-#include "load.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -16,36 +16,6 @@ static int type_of(const lm_gguf *gguf, size_t id) {
     double type = TYPE_NORMAL;
     lm_gguf_array_number(gguf, "tokenizer.ggml.token_type", id, &type);
     return type >= TYPE_NORMAL && type <= TYPE_BYTE ? (int)type : TYPE_NORMAL;
-}
-
-static int hex_digit(char c) {
-    return c >= '0' && c <= '9'   ? c - '0'
-           : c >= 'A' && c <= 'F' ? c - 'A' + 10
-           : c >= 'a' && c <= 'f' ? c - 'a' + 10
-                                  : -1;
-}
-
-/* "<0x41>" to its byte, else -1. */
-static int byte_of(const char *text, size_t length) {
-    if (length != 6 || memcmp(text, "<0x", 3) != 0 || text[5] != '>' || hex_digit(text[3]) < 0 ||
-        hex_digit(text[4]) < 0) {
-        return -1;
-    }
-    return hex_digit(text[3]) * 16 + hex_digit(text[4]);
-}
-
-/* U+2581, SentencePiece's mark, to the space that it stands for. */
-static size_t unmark(const char *text, size_t length, char *out) {
-    size_t used = 0;
-    for (size_t at = 0; at < length;) {
-        if (length - at >= 3 && memcmp(text + at, "\xE2\x96\x81", 3) == 0) {
-            out[used++] = ' ';
-            at += 3;
-        } else {
-            out[used++] = text[at++];
-        }
-    }
-    return used;
 }
 
 static temper_status add_token(lm_tokenizer *self, const lm_gguf *gguf, size_t id, char *room,
@@ -65,26 +35,26 @@ static temper_status add_token(lm_tokenizer *self, const lm_gguf *gguf, size_t i
         return lm_vocabulary_add(self, (int64_t)id, text, length, LM_SPECIAL, error);
     }
     if (type == TYPE_USER) {
-        if (self->sentence) {
-            length = unmark(text, length, room);
+        if (self->marked) {
+            length = lm_unmark(text, length, room);
             text = room;
         }
         return lm_vocabulary_add(self, (int64_t)id, text, length, LM_ADDED, error);
     }
-    if (!self->sentence) {
+    if (!self->marked) {
         length = lm_byte_level_decode(text, length, room);
         return length == SIZE_MAX
                    ? temper_fail(error, TEMPER_INVALID, "token %zu is not made of byte-level symbols", id)
                    : lm_vocabulary_add(self, (int64_t)id, room, length, LM_NORMAL, error);
     }
-    byte = byte_of(text, length);
+    byte = lm_byte_of(text, length);
     if (type == TYPE_BYTE) {
         char one = (char)byte;
         return byte < 0 ? temper_fail(error, TEMPER_INVALID,
                                       "token %zu is of type byte and not of the form <0x41>", id)
                         : lm_vocabulary_add(self, (int64_t)id, &one, 1, LM_BYTE, error);
     }
-    length = unmark(text, length, room);
+    length = lm_unmark(text, length, room);
     status = lm_vocabulary_add(self, (int64_t)id, room, length, LM_NORMAL, error);
     lm_gguf_array_number(gguf, "tokenizer.ggml.scores", id, &score);
     if (!status) {
@@ -111,14 +81,14 @@ static bool is_text(const lm_gguf *gguf, const char *key, const char *const *tex
 
 static temper_status read_kind(lm_tokenizer *self, const lm_gguf *gguf, temper_error *error) {
     static const char *const sentence[] = {"llama", NULL}, *const byte_level[] = {"gpt2", NULL};
-    static const char *const plain[] = {"gpt-2", "gpt2", "mpt", "olmo", "jais", NULL};
-    static const char *const digits[] = {"smollm", "refact", "starcoder", "codeshell", NULL};
     const char *text = "(none)";
     size_t length = 6;
     if (is_text(gguf, "tokenizer.ggml.model", sentence)) {
-        self->sentence = true;
-        self->space_prefix = true;
-        lm_gguf_bool(gguf, "tokenizer.ggml.add_space_prefix", &self->space_prefix);
+        bool prefix = true;
+        lm_gguf_bool(gguf, "tokenizer.ggml.add_space_prefix", &prefix);
+        self->marked = self->chars = self->byte_fallback = true;
+        self->method = LM_BY_SCORE;
+        self->prefix = self->dropped = prefix ? LM_PREFIX_ALWAYS : LM_PREFIX_NEVER;
         self->adds_bos = true;
         return TEMPER_OK;
     }
@@ -128,18 +98,17 @@ static temper_status read_kind(lm_tokenizer *self, const lm_gguf *gguf, temper_e
                            "tokenizer.ggml.model is \"%.*s\"; \"llama\" and \"gpt2\" are supported",
                            length > 60 ? 60 : (int)length, text);
     }
-    if (is_text(gguf, "tokenizer.ggml.pre", plain)) {
-        self->split = LM_SPLIT_GPT2;
-    } else if (is_text(gguf, "tokenizer.ggml.pre", digits)) {
-        self->split = LM_SPLIT_DIGITS_GPT2;
-    } else {
-        lm_gguf_string(gguf, "tokenizer.ggml.pre", &text, &length);
-        return temper_fail(error, TEMPER_UNSUPPORTED,
-                           "tokenizer.ggml.pre is \"%.*s\"; \"gpt-2\" and \"smollm\", and "
-                           "those that cut words as they do, are supported",
-                           length > 60 ? 60 : (int)length, text);
+    lm_gguf_string(gguf, "tokenizer.ggml.pre", &text, &length);
+    const lm_family *family = lm_family_find(text, length);
+    if (family == NULL) {
+        return temper_fail(
+            error, TEMPER_UNSUPPORTED,
+            "tokenizer.ggml.pre is \"%.*s\", which is none of the known ways to cut words (gpt-2, "
+            "smollm, llama-bpe, qwen2, gpt-4o, tekken, deepseek-coder, deepseek-v3, falcon and those "
+            "that do as they do)",
+            length > 60 ? 60 : (int)length, text);
     }
-    return TEMPER_OK;
+    return lm_family_apply(family, self, error);
 }
 
 static int32_t read_id(const lm_tokenizer *self, const lm_gguf *gguf, const char *key) {
@@ -155,7 +124,7 @@ static temper_status read_merges(lm_tokenizer *self, const lm_gguf *gguf, temper
         const char *line;
         size_t length;
         status = lm_gguf_array_string(gguf, "tokenizer.ggml.merges", i, &line, &length)
-                     ? lm_load_merge_line(self, line, length, i, error)
+                     ? lm_load_merge_line(self, LM_WRITES_BYTES, line, length, i, error)
                      : temper_fail(error, TEMPER_INVALID, "tokenizer.ggml.merges is no list of texts");
     }
     return status;
@@ -184,7 +153,7 @@ static temper_status load(const lm_gguf *gguf, lm_tokenizer **out, temper_error 
     for (size_t id = 0; id < count && !status; id++) {
         status = add_token(self, gguf, id, room, error);
     }
-    if (status || (!self->sentence && (status = read_merges(self, gguf, error))) ||
+    if (status || (!self->marked && (status = read_merges(self, gguf, error))) ||
         (status = lm_vocabulary_finish(self, error))) {
         goto out;
     }
@@ -192,7 +161,9 @@ static temper_status load(const lm_gguf *gguf, lm_tokenizer **out, temper_error 
     self->eos = read_id(self, gguf, "tokenizer.ggml.eos_token_id");
     self->unknown = read_id(self, gguf, "tokenizer.ggml.unknown_token_id");
     lm_gguf_bool(gguf, "tokenizer.ggml.add_bos_token", &self->adds_bos);
-    self->adds_bos = self->adds_bos && self->bos >= 0;
+    if (self->adds_bos) {
+        lm_tokenizer_add_bos(self);
+    }
     *out = self;
     self = NULL;
 out:

@@ -11,6 +11,9 @@
 struct lm_specials {
     json_t *texts; /* an object used as a set */
     json_t *added; /* {text: id} */
+    json_t *match; /* {text: how it is matched} */
+    char class[64];
+    bool legacy, denies_bos, add_eos;
     json_t *bos, *eos;
     int64_t bos_id, eos_id;
     bool add_bos;
@@ -37,6 +40,13 @@ static void note_role(lm_specials *self, const json_t *root, const char *key, js
     }
 }
 
+int lm_added_flags(const json_t *token) {
+    return (json_is_true(json_object_get(token, "lstrip")) ? LM_LEFT_STRIP : 0) |
+           (json_is_true(json_object_get(token, "rstrip")) ? LM_RIGHT_STRIP : 0) |
+           (json_is_true(json_object_get(token, "single_word")) ? LM_SINGLE_WORD : 0) |
+           (json_is_true(json_object_get(token, "normalized")) ? LM_NORMALIZED : 0);
+}
+
 static temper_status read_decoder(lm_specials *self, const json_t *decoder, const char *file,
                                   temper_error *error) {
     const char *key;
@@ -49,14 +59,7 @@ static temper_status read_decoder(lm_specials *self, const json_t *decoder, cons
             return temper_fail(error, TEMPER_INVALID,
                                "%s: added_tokens_decoder: \"%.40s\" is no id with a content", file, key);
         }
-        if (json_is_true(json_object_get(value, "lstrip")) ||
-            json_is_true(json_object_get(value, "rstrip")) ||
-            json_is_true(json_object_get(value, "single_word"))) {
-            return temper_fail(
-                error, TEMPER_UNSUPPORTED,
-                "%s: token \"%.60s\" has lstrip, rstrip or single_word, which are not supported", file,
-                json_string_value(text));
-        }
+        json_object_set_new(self->match, json_string_value(text), json_integer(lm_added_flags(value)));
         if (json_is_true(json_object_get(value, "special"))) {
             note(self, text);
         }
@@ -81,7 +84,14 @@ static temper_status read_names(lm_specials *self, const lm_file *file, temper_e
     json_array_foreach(json_object_get(root, "additional_special_tokens"), i, value) {
         note(self, value);
     }
+    const char *class = json_string_value(json_object_get(root, "tokenizer_class"));
+    if (class != NULL) {
+        snprintf(self->class, sizeof self->class, "%s", class);
+    }
+    self->legacy = self->legacy && !json_is_false(json_object_get(root, "legacy"));
     self->add_bos = self->add_bos || json_is_true(json_object_get(root, "add_bos_token"));
+    self->denies_bos = self->denies_bos || json_is_false(json_object_get(root, "add_bos_token"));
+    self->add_eos = self->add_eos || json_is_true(json_object_get(root, "add_eos_token"));
     status = read_decoder(self, json_object_get(root, "added_tokens_decoder"), file->name, error);
     json_decref(root);
     return status;
@@ -138,6 +148,8 @@ temper_status lm_specials_read(const lm_file_set *files, lm_specials **out, temp
     }
     self->texts = json_object();
     self->added = json_object();
+    self->match = json_object();
+    self->legacy = true;
     self->bos_id = self->eos_id = -1;
     for (size_t i = 0; i < sizeof sources / sizeof *sources && !status; i++) {
         const lm_file *file = lm_file_find_model(files, sources[i].name);
@@ -177,10 +189,75 @@ static int32_t resolve(const lm_tokenizer *tokenizer, const json_t *text, int64_
                                                                                                  : -1;
 }
 
+int lm_specials_match(const lm_specials *self, const char *text) {
+    return (int)json_integer_value(json_object_get(self->match, text));
+}
+
+bool lm_specials_legacy(const lm_specials *self) {
+    return self->legacy;
+}
+
+bool lm_specials_denies_bos(const lm_specials *self) {
+    return self->denies_bos;
+}
+
+const char *lm_specials_class(const lm_specials *self) {
+    return self->class;
+}
+
+/* These classes set BOS and EOS by the settings, whatever tokenizer.json says. */
+static bool obeys_settings(const char *class) {
+    static const char *const classes[] = {"Llama", "CodeLlama", "Gemma", "Cohere"};
+    for (size_t i = 0; i < sizeof classes / sizeof *classes; i++) {
+        if (strncmp(class, classes[i], strlen(classes[i])) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static size_t index_of(const int32_t *ids, size_t count, int32_t id) {
+    size_t i = 0;
+    while (i < count && ids[i] != id) {
+        i++;
+    }
+    return i;
+}
+
+static void remove_bos(lm_tokenizer *tokenizer) {
+    size_t place = index_of(tokenizer->before, tokenizer->before_count, tokenizer->bos);
+    if (place < tokenizer->before_count) {
+        tokenizer->before_count--;
+        memmove(tokenizer->before + place, tokenizer->before + place + 1,
+                (tokenizer->before_count - place) * sizeof *tokenizer->before);
+    }
+}
+
+void lm_tokenizer_add_bos(lm_tokenizer *tokenizer) {
+    if (tokenizer->bos >= 0 && tokenizer->before_count < LM_MAX_FRAME &&
+        index_of(tokenizer->before, tokenizer->before_count, tokenizer->bos) == tokenizer->before_count) {
+        memmove(tokenizer->before + 1, tokenizer->before,
+                tokenizer->before_count * sizeof *tokenizer->before);
+        tokenizer->before[0] = tokenizer->bos;
+        tokenizer->before_count++;
+    }
+    tokenizer->adds_bos = tokenizer->bos >= 0;
+}
+
 void lm_specials_apply(const lm_specials *self, lm_tokenizer *tokenizer) {
+    bool obeys = obeys_settings(self->class);
     tokenizer->bos = resolve(tokenizer, self->bos, self->bos_id);
     tokenizer->eos = resolve(tokenizer, self->eos, self->eos_id);
-    tokenizer->adds_bos = (tokenizer->adds_bos || self->add_bos) && tokenizer->bos >= 0;
+    if (self->add_bos) {
+        lm_tokenizer_add_bos(tokenizer);
+    } else if (self->denies_bos && obeys) {
+        remove_bos(tokenizer);
+    }
+    tokenizer->adds_bos = tokenizer->bos >= 0 && index_of(tokenizer->before, tokenizer->before_count,
+                                                          tokenizer->bos) < tokenizer->before_count;
+    if (self->add_eos && obeys && tokenizer->eos >= 0 && tokenizer->after_count == 0) {
+        tokenizer->after[tokenizer->after_count++] = tokenizer->eos;
+    }
 }
 
 void lm_specials_free(lm_specials *self) {
@@ -189,6 +266,7 @@ void lm_specials_free(lm_specials *self) {
     }
     json_decref(self->texts);
     json_decref(self->added);
+    json_decref(self->match);
     json_decref(self->bos);
     json_decref(self->eos);
     free(self);

@@ -1,7 +1,7 @@
 /* tokenizer.c: the room's door: choosing a loader, cutting added tokens out of a text, and decoding.
  *
- * Invariant: an added token is looked for from the left, the longest first; a special one only where every one of
- * its bytes is allowed to be one. */
+ * Invariant: added tokens are looked for in the text as it stands; those that their file wants looked for behind its
+ * normalizers, in what these make of it. */
 #include "../files/internal.h"
 #include "internal.h"
 
@@ -10,8 +10,39 @@
 
 enum { MAX_TEXT = 1 << 30 };
 
+static bool ends_with(const char *name, const char *end) {
+    size_t length = strlen(name), size = strlen(end);
+    return length >= size && strcmp(name + length - size, end) == 0;
+}
+
+/* A .model or .tiktoken file: by the names that are usual, else the only one there is. */
+static const lm_file *find_model_file(const lm_file_set *files, const char *const *names, const char *ending,
+                                      bool tiktoken) {
+    const lm_file *found = NULL;
+    for (size_t i = 0; names[i] != NULL; i++) {
+        const lm_file *file = lm_file_find_model(files, names[i]);
+        if (file != NULL && lm_is_tiktoken(file) == tiktoken) {
+            return file;
+        }
+    }
+    for (size_t i = 0; i < files->count; i++) {
+        const lm_file *file = &files->files[i];
+        bool named = ends_with(file->name, ending) || (strstr(file->name, ".model.v") != NULL && !tiktoken);
+        if (named && lm_is_tiktoken(file) == tiktoken) {
+            if (found != NULL) {
+                return NULL;
+            }
+            found = file;
+        }
+    }
+    return found;
+}
+
 temper_status lm_tokenizer_open(const lm_file_set *files, lm_tokenizer **out, temper_error *error) {
-    const lm_file *json = lm_file_find_model(files, "tokenizer.json");
+    static const char *const pieces[] = {"tokenizer.model", "spiece.model", "sentencepiece.bpe.model",
+                                         "spm.model", NULL};
+    static const char *const ranks[] = {"tokenizer.model", "tiktoken.model", "qwen.tiktoken", NULL};
+    const lm_file *json = lm_file_find_model(files, "tokenizer.json"), *file;
     const lm_file *vocab = lm_file_find_model(files, "vocab.json");
     const lm_file *merges = lm_file_find_model(files, "merges.txt");
     const lm_file *gguf = lm_file_find_gguf(files);
@@ -25,22 +56,41 @@ temper_status lm_tokenizer_open(const lm_file_set *files, lm_tokenizer **out, te
     if (vocab != NULL && merges != NULL) {
         return lm_load_merges(files, vocab, merges, out, error);
     }
-    return temper_fail(error, TEMPER_UNSUPPORTED,
-                       "no tokenizer: neither tokenizer.json nor vocab.json with merges.txt is there%s",
-                       lm_file_find_model(files, "tokenizer.model") != NULL
-                           ? "; a SentencePiece tokenizer.model is read from a GGUF only"
-                           : "");
+    if ((file = find_model_file(files, pieces, ".model", false)) != NULL) {
+        return lm_load_sentencepiece(files, file, out, error);
+    }
+    if ((file = find_model_file(files, ranks, ".tiktoken", true)) != NULL) {
+        return lm_load_tiktoken(files, file, out, error);
+    }
+    if ((file = lm_file_find_model(files, "tekken.json")) != NULL) {
+        return lm_load_tekken(files, file, out, error);
+    }
+    return temper_fail(
+        error, TEMPER_UNSUPPORTED,
+        "no tokenizer: there is no tokenizer.json, no vocab.json with merges.txt, no SentencePiece "
+        ".model, no .tiktoken file and no tekken.json");
 }
 
 void lm_tokenizer_close(lm_tokenizer *self) {
     if (self == NULL) {
         return;
     }
+    for (size_t i = 0; i < self->normalizer_count; i++) {
+        lm_normalizer_free(&self->normalizers[i]);
+    }
+    for (size_t i = 0; i < self->cut_count; i++) {
+        lm_regex_free(self->cuts[i].regex);
+        free(self->cuts[i].text);
+    }
     free(self->entries);
     free(self->arena);
     free(self->by_bytes.slots);
     free(self->merges.slots);
-    free(self->added);
+    free(self->added.items);
+    free(self->normalized.items);
+    free(self->normalized_texts);
+    free(self->nodes);
+    lm_pool_free(self->pool);
     free(self);
 }
 
@@ -60,53 +110,19 @@ bool lm_tokenizer_adds_bos(const lm_tokenizer *self) {
     return self->adds_bos;
 }
 
+const int32_t *lm_tokenizer_before(const lm_tokenizer *self, size_t *count) {
+    *count = self->before_count;
+    return self->before;
+}
+
+const int32_t *lm_tokenizer_after(const lm_tokenizer *self, size_t *count) {
+    *count = self->after_count;
+    return self->after;
+}
+
 void lm_tokens_free(lm_tokens *tokens) {
     free(tokens->items);
     *tokens = (lm_tokens){0};
-}
-
-temper_status lm_tokens_push(lm_tokens *tokens, size_t *capacity, lm_token token, temper_error *error) {
-    if (tokens->count == *capacity) {
-        size_t larger = *capacity == 0 ? 32 : *capacity * 2;
-        lm_token *items = realloc(tokens->items, larger * sizeof *items);
-        if (items == NULL) {
-            return temper_fail(error, TEMPER_NO_MEMORY, "no memory for %zu tokens", larger);
-        }
-        tokens->items = items;
-        *capacity = larger;
-    }
-    tokens->items[tokens->count++] = token;
-    return TEMPER_OK;
-}
-
-/* The added token that begins here, or -1. */
-static int32_t added_at(const lm_tokenizer *self, const char *text, size_t length, size_t at,
-                        const uint8_t *allowed) {
-    unsigned char first = (unsigned char)text[at];
-    for (uint32_t i = self->added_from[first]; i < self->added_from[first + 1]; i++) {
-        const lm_entry *entry = &self->entries[self->added[i]];
-        if (entry->length > length - at || memcmp(entry->bytes, text + at, entry->length) != 0) {
-            continue;
-        }
-        uint32_t covered = 0;
-        while (entry->kind == LM_SPECIAL && allowed != NULL && covered < entry->length &&
-               allowed[at + covered] != 0) {
-            covered++;
-        }
-        if (entry->kind == LM_ADDED || covered == entry->length) {
-            return self->added[i];
-        }
-    }
-    return -1;
-}
-
-static temper_status encode_run(const lm_tokenizer *self, const char *text, size_t start, size_t end,
-                                lm_tokens *out, size_t *capacity, temper_error *error) {
-    if (self->sentence) {
-        return lm_encode_sentence(self, text + start, end - start, (uint32_t)start, start == 0, out, capacity,
-                                  error);
-    }
-    return lm_encode_byte_level(self, text + start, end - start, (uint32_t)start, out, capacity, error);
 }
 
 static temper_status check_utf8(const char *text, size_t length, temper_error *error) {
@@ -123,52 +139,111 @@ static temper_status check_utf8(const char *text, size_t length, temper_error *e
     return TEMPER_OK;
 }
 
+/* Which bytes of a normalised text may be special: those whose own bytes all are. */
+static uint8_t *carry_allowed(const lm_aligned *text, const uint8_t *allowed) {
+    uint8_t *carried = malloc(text->length + 1);
+    for (size_t i = 0; carried != NULL && i < text->length; i++) {
+        carried[i] = 1;
+        for (uint32_t at = text->start[i]; at < text->end[i]; at++) {
+            carried[i] = carried[i] && allowed[at] != 0;
+        }
+    }
+    return carried;
+}
+
+/* The normalised text of a run: tokens to be found there, and what lies between. */
+static temper_status encode_normalized(lm_work *work, const uint8_t *allowed, temper_error *error) {
+    const lm_tokenizer *self = work->tokenizer;
+    const lm_aligned *text = &work->aligned;
+    temper_status status = TEMPER_OK;
+    uint8_t *carried = NULL;
+    if (self->normalized.count > 0 && allowed != NULL && (carried = carry_allowed(text, allowed)) == NULL) {
+        return temper_fail(error, TEMPER_NO_MEMORY, "no memory to encode %zu bytes", text->length);
+    }
+    for (size_t at = 0; at < text->length && !status;) {
+        lm_added_match match = lm_added_next(self, &self->normalized, text->text, text->length, at, carried);
+        work->text = text->text + at;
+        work->start = text->start + at;
+        work->end = text->end + at;
+        work->base = text->start[at];
+        status = lm_cut_run(work, match.start - at, text->start[at] == 0, error);
+        if (!status && match.id >= 0) {
+            status = lm_push_token(
+                work, (lm_token){match.id, text->start[match.start], text->end[match.end - 1]}, error);
+        }
+        at = match.end;
+    }
+    free(carried);
+    return status;
+}
+
+static temper_status encode_run(lm_work *work, const char *text, size_t start, size_t end,
+                                const uint8_t *allowed, temper_error *error) {
+    const lm_tokenizer *self = work->tokenizer;
+    if (start == end) {
+        return TEMPER_OK;
+    }
+    if (self->normalizer_count == 0 ||
+        (self->normalized.count == 0 && lm_normalize_keeps(self, text + start, end - start))) {
+        work->text = text + start;
+        work->start = work->end = NULL;
+        work->base = (uint32_t)start;
+        return lm_cut_run(work, end - start, start == 0, error);
+    }
+    temper_status status = lm_normalize_text(self, text + start, end - start, (uint32_t)start, &work->aligned,
+                                             &work->spare, error);
+    return status ? status : encode_normalized(work, allowed, error);
+}
+
 temper_status lm_tokenizer_encode(const lm_tokenizer *self, const char *text, size_t length,
                                   const uint8_t *special_allowed, lm_tokens *out, temper_error *error) {
-    size_t capacity = 0, start = 0;
     temper_status status = TEMPER_OK;
     *out = (lm_tokens){0};
     if (length > MAX_TEXT) {
         return temper_fail(error, TEMPER_INVALID, "a text of %zu bytes is over the limit of %d", length,
                            MAX_TEXT);
     }
-    if (self->sentence) {
-        status = check_utf8(text, length, error);
+    if (self->needs_utf8 && (status = check_utf8(text, length, error)) != TEMPER_OK) {
+        return status;
     }
+    lm_work *work = lm_pool_take(self->pool);
+    if (work == NULL) {
+        return temper_fail(error, TEMPER_NO_MEMORY, "no memory to encode %zu bytes", length);
+    }
+    work->tokenizer = self;
+    work->out = out;
+    work->capacity = 0;
     for (size_t at = 0; at < length && !status;) {
-        int32_t id = added_at(self, text, length, at, special_allowed);
-        if (id < 0) {
-            at++;
-            continue;
+        lm_added_match match = lm_added_next(self, &self->added, text, length, at, special_allowed);
+        status = encode_run(work, text, at, match.start, special_allowed, error);
+        if (!status && match.id >= 0) {
+            status =
+                lm_push_token(work, (lm_token){match.id, (uint32_t)match.start, (uint32_t)match.end}, error);
         }
-        size_t end = at + self->entries[id].length;
-        status = encode_run(self, text, start, at, out, &capacity, error);
-        if (!status) {
-            status = lm_tokens_push(out, &capacity, (lm_token){id, (uint32_t)at, (uint32_t)end}, error);
-        }
-        start = at = end;
+        at = match.end;
     }
-    if (!status && start < length) {
-        status = encode_run(self, text, start, length, out, &capacity, error);
-    }
+    work->out = NULL;
+    lm_pool_give(self->pool, work);
     if (status) {
         lm_tokens_free(out);
     }
     return status;
 }
 
-int32_t lm_tokenizer_special(const lm_tokenizer *self, const char *text, size_t length) {
-    if (length == 0) {
-        return -1;
-    }
-    unsigned char first = (unsigned char)text[0];
-    for (uint32_t i = self->added_from[first]; i < self->added_from[first + 1]; i++) {
-        const lm_entry *entry = &self->entries[self->added[i]];
+static int32_t find_added(const lm_tokenizer *self, const lm_added_set *set, const char *text,
+                          size_t length) {
+    for (size_t i = 0; i < set->count; i++) {
+        const lm_entry *entry = &self->entries[set->items[i].id];
         if (entry->length == length && memcmp(entry->bytes, text, length) == 0) {
-            return self->added[i];
+            return set->items[i].id;
         }
     }
     return -1;
+}
+
+int32_t lm_tokenizer_special(const lm_tokenizer *self, const char *text, size_t length) {
+    int32_t id = length == 0 ? -1 : find_added(self, &self->added, text, length);
+    return id >= 0 || length == 0 ? id : find_added(self, &self->normalized, text, length);
 }
 
 static const lm_entry *entry_of(const lm_tokenizer *self, int32_t id) {
@@ -208,25 +283,26 @@ temper_status lm_tokenizer_decode(const lm_tokenizer *self, const int32_t *ids, 
     if (*text == NULL) {
         return temper_fail(error, TEMPER_NO_MEMORY, "no memory for a text of %zu bytes", total);
     }
-    bool drop = at_start && self->sentence && self->space_prefix;
+    bool begins = at_start && self->dropped != LM_PREFIX_NEVER;
     for (size_t i = 0; i < count; i++) {
         const lm_entry *entry = &self->entries[ids[i]];
+        bool left_out = entry->kind == LM_SPECIAL && skip_special;
         if (entry->length == 0) {
             continue;
         }
-        if (entry->kind == LM_SPECIAL) {
-            /* Skipped ones (a BOS) leave the next token at the beginning; one that is text does not. */
-            if (!skip_special) {
-                memcpy(*text + used, entry->bytes, entry->length);
-                used += entry->length;
-            }
-            drop = drop && (skip_special || ids[i] == self->bos);
-            continue;
+        size_t from = begins && entry->kind == LM_NORMAL && entry->bytes[0] == ' ' ? 1 : 0;
+        if (!left_out) {
+            memcpy(*text + used, entry->bytes + from, entry->length - from);
+            used += entry->length - from;
         }
-        size_t from = drop && entry->kind == LM_NORMAL && entry->bytes[0] == ' ' ? 1 : 0;
-        memcpy(*text + used, entry->bytes + from, entry->length - from);
-        used += entry->length - from;
-        drop = false;
+        /* A space was put where a text begins, or after each added token. A BOS, or one left out, begins nothing. */
+        if (entry->kind != LM_ADDED && entry->kind != LM_SPECIAL) {
+            begins = false;
+        } else if (self->dropped == LM_PREFIX_ALWAYS) {
+            begins = true;
+        } else {
+            begins = begins && (left_out || ids[i] == self->bos);
+        }
     }
     (*text)[used] = 0;
     *length = used;

@@ -1,6 +1,8 @@
 /* tokenizer.h: text to token ids and back, as the model's own files say.
  *
- * Invariant: decode(encode(x)) = x for any valid UTF-8 x (byte-level BPE and byte vocabularies: for any bytes).
+ * Invariant: decode(encode(x)) = x for any valid UTF-8 x that the file's own normalizers leave as it is (byte-level BPE and
+ * byte vocabularies without normalizers: for any bytes). What removes text by its nature (a WhitespaceSplit, an added token
+ * that strips the spaces beside it) removes it here, too.
  * Special tokens are recognised only where the caller allows it: in user content "<|im_end|>" is text. */
 #ifndef LM_TOKENIZER_H
 #define LM_TOKENIZER_H
@@ -9,10 +11,9 @@
 
 typedef struct lm_tokenizer lm_tokenizer;
 
-/* From a model's files, in this order: a .gguf's vocabulary (model "llama": SentencePiece-style by scores with byte
- * fallback; "gpt2": byte-level BPE), tokenizer.json (byte-level BPE of the GPT-2 kind and the byte vocabulary of the
- * builtin model), vocab.json + merges.txt. Anything else is refused naming the part not understood.
- * The byte vocabulary: tokenizer.json of type BPE with 256 byte-level symbols and no merges, plus added tokens. */
+/* From a model's files, in this order: a .gguf's vocabulary ("llama": SentencePiece's by scores; "gpt2": byte-level BPE),
+ * tokenizer.json (BPE and Unigram), vocab.json + merges.txt (GPT-2), a SentencePiece .model (BPE, unigram), a .tiktoken
+ * file of ranks, tekken.json. What a file asks for that would change tokens and is not understood is refused by name. */
 temper_status lm_tokenizer_open(const lm_file_set *files, lm_tokenizer **out, temper_error *error);
 void lm_tokenizer_close(lm_tokenizer *self);
 size_t lm_tokenizer_size(const lm_tokenizer *self);
@@ -21,6 +22,9 @@ int32_t lm_tokenizer_eos(
     const lm_tokenizer
         *self); /* -1: none; generation_config.json and config.json may name more: see lm_model */
 bool lm_tokenizer_adds_bos(const lm_tokenizer *self); /* is BOS put before raw text? */
+/* What stands around a text by the file's own template (BOS among it): ids, owned by the tokenizer. */
+const int32_t *lm_tokenizer_before(const lm_tokenizer *self, size_t *count);
+const int32_t *lm_tokenizer_after(const lm_tokenizer *self, size_t *count);
 /* Id of an added/special token by its text, -1 when there is none. */
 int32_t lm_tokenizer_special(const lm_tokenizer *self, const char *text, size_t length);
 
@@ -53,7 +57,8 @@ temper_status lm_tokenizer_encode(const lm_tokenizer *self, const char *text, si
 const char *lm_tokenizer_bytes(const lm_tokenizer *self, int32_t id, size_t *length);
 bool lm_tokenizer_is_special(const lm_tokenizer *self, int32_t id);
 /* Decodes ids to bytes (malloc'ed, 0-terminated; *length without it). Special tokens are left out when
- * skip_special. A SentencePiece leading-space marker at the very beginning is dropped when `at_start`. */
+ * skip_special. A space that encoding puts before a text (SentencePiece's) is taken off again: at the very beginning
+ * when `at_start`, and after added tokens where encoding puts one there. */
 temper_status lm_tokenizer_decode(const lm_tokenizer *self, const int32_t *ids, size_t count,
                                   bool skip_special, bool at_start, char **text, size_t *length,
                                   temper_error *error);

@@ -1,4 +1,4 @@
-/* vocabulary.c: the table of tokens, the map from bytes to ids, the merges, and the added tokens by first byte.
+/* vocabulary.c: the table of tokens, the map from bytes to ids, the merges.
  *
  * Invariant: an id has at most one entry; of two normal entries with the same bytes the map holds the last, as the
  * reference implementations do. */
@@ -79,6 +79,7 @@ lm_tokenizer *lm_vocabulary_new(size_t size, size_t arena_size) {
     self->bos = self->eos = self->unknown = -1;
     for (size_t i = 0; i < 256; i++) {
         self->byte_ids[i] = -1;
+        self->char_ids[i % 128] = -1;
     }
     if (self->entries == NULL || self->arena == NULL || !lm_map_reserve(&self->by_bytes, size)) {
         lm_tokenizer_close(self);
@@ -110,19 +111,25 @@ temper_status lm_vocabulary_add(lm_tokenizer *self, int64_t id, const char *byte
     entry->length = (uint32_t)length;
     entry->kind = (uint8_t)kind;
     if (kind == LM_ADDED || kind == LM_SPECIAL) {
-        self->added_count += length > 0;
-    } else if (kind == LM_BYTE) {
+        return TEMPER_OK;
+    }
+    if (kind == LM_BYTE) {
         self->byte_ids[(unsigned char)bytes[0]] = (int32_t)id;
     } else {
-        lm_slot *slot = find_slot(self, bytes, length);
-        if (slot != NULL) {
-            slot->value = (int32_t)id;
-        } else {
-            lm_map_put(&self->by_bytes, hash_bytes(bytes, length), (int32_t)id, 0);
-        }
-        self->longest = length > self->longest ? length : self->longest;
+        lm_vocabulary_know(self, (int32_t)id);
     }
     return TEMPER_OK;
+}
+
+void lm_vocabulary_know(lm_tokenizer *self, int32_t id) {
+    const lm_entry *entry = &self->entries[id];
+    lm_slot *slot = find_slot(self, entry->bytes, entry->length);
+    if (slot != NULL) {
+        slot->value = id;
+    } else {
+        lm_map_put(&self->by_bytes, hash_bytes(entry->bytes, entry->length), id, 0);
+    }
+    self->longest = entry->length > self->longest ? entry->length : self->longest;
 }
 
 temper_status lm_vocabulary_expect_merges(lm_tokenizer *self, size_t count, temper_error *error) {
@@ -162,21 +169,6 @@ temper_status lm_vocabulary_merge(lm_tokenizer *self, const char *left, size_t l
     return TEMPER_OK;
 }
 
-static int longest_first(const lm_entry *a, const lm_entry *b) {
-    unsigned char first_a = (unsigned char)a->bytes[0], first_b = (unsigned char)b->bytes[0];
-    if (first_a != first_b) {
-        return first_a < first_b ? -1 : 1;
-    }
-    return a->length > b->length ? -1 : a->length < b->length;
-}
-
-static int by_first_byte(const void *left, const void *right, void *context) {
-    const lm_tokenizer *self = context;
-    int32_t a = *(const int32_t *)left, b = *(const int32_t *)right;
-    int order = longest_first(&self->entries[a], &self->entries[b]);
-    return order != 0 ? order : (a > b) - (a < b);
-}
-
 static bool has_inner_space(const lm_entry *entry) {
     for (uint32_t i = 1; entry->kind == LM_NORMAL && i < entry->length; i++) {
         if (entry->bytes[i] == ' ' && entry->bytes[i - 1] != ' ') {
@@ -187,32 +179,44 @@ static bool has_inner_space(const lm_entry *entry) {
 }
 
 temper_status lm_vocabulary_finish(lm_tokenizer *self, temper_error *error) {
-    size_t used = 0, from = 0;
-    self->added = malloc((self->added_count + 1) * sizeof *self->added);
-    if (self->added == NULL) {
-        return temper_fail(error, TEMPER_NO_MEMORY, "no memory for the added tokens");
-    }
-    self->words_apart = true;
+    self->words_apart = self->marked;
     for (size_t id = 0; id < self->size; id++) {
-        const lm_entry *entry = &self->entries[id];
-        self->words_apart = self->words_apart && !has_inner_space(entry);
-        if ((entry->kind == LM_ADDED || entry->kind == LM_SPECIAL) && entry->length > 0) {
-            self->added[used++] = (int32_t)id;
+        self->words_apart = self->words_apart && !has_inner_space(&self->entries[id]);
+    }
+    for (unsigned byte = 0; byte < 256; byte++) {
+        char one = (char)byte;
+        int32_t id = lm_vocabulary_find(self, &one, 1);
+        if (!self->chars) {
+            self->byte_ids[byte] = id;
+        } else if (byte < 128) {
+            self->char_ids[byte] = id;
         }
     }
-    qsort_r(self->added, used, sizeof *self->added, by_first_byte, self);
-    for (unsigned first = 0; first < 256; first++) {
-        self->added_from[first] = (uint32_t)from;
-        while (from < used && (unsigned char)self->entries[self->added[from]].bytes[0] == first) {
-            from++;
-        }
+    self->needs_utf8 = self->chars || self->normalizer_count > 0;
+    if (self->unknown >= 0 && (size_t)self->unknown >= self->size) {
+        self->unknown = -1;
     }
-    self->added_from[256] = (uint32_t)used;
-    if (!self->sentence) {
-        for (unsigned byte = 0; byte < 256; byte++) {
-            char one = (char)byte;
-            self->byte_ids[byte] = lm_vocabulary_find(self, &one, 1);
-        }
+    if ((self->pool = lm_pool_new()) == NULL) {
+        return temper_fail(error, TEMPER_NO_MEMORY, "no memory for a tokenizer");
     }
-    return TEMPER_OK;
+    temper_status status = self->method == LM_UNIGRAM ? lm_unigram_build(self, error) : TEMPER_OK;
+    return status ? status : lm_added_build(self, error);
+}
+
+lm_cut *lm_cut_add(lm_tokenizer *self, lm_cut_kind kind, lm_behaviour behaviour) {
+    if (self->cut_count == LM_MAX_STEPS) {
+        return NULL;
+    }
+    lm_cut *cut = &self->cuts[self->cut_count++];
+    *cut = (lm_cut){.kind = kind, .behaviour = behaviour};
+    return cut;
+}
+
+lm_normalizer *lm_normalizer_add(lm_tokenizer *self, lm_normalize kind) {
+    if (self->normalizer_count == LM_MAX_STEPS) {
+        return NULL;
+    }
+    lm_normalizer *step = &self->normalizers[self->normalizer_count++];
+    *step = (lm_normalizer){.kind = kind};
+    return step;
 }
