@@ -435,12 +435,13 @@ static void test_adapter_refuses_by_name(void **state) {
     } edits[] = {{"use_dora", "true"},
                  {"peft_type", "\"IA3\""},
                  {"bias", "\"all\""},
-                 {"rank_pattern", "{\"q_proj\": 4}"},
+                 {"rank_pattern", "{\"v_pro.*\": 4}"},
+                 {"rank_pattern", "{\"v_proj\": 0}"},
+                 {"rank_pattern", "[\"v_proj\"]"},
+                 {"alpha_pattern", "{\"v_proj\": \"a\"}"},
                  {"modules_to_save", "[\"lm_head\"]"},
-                 {"fan_in_fan_out", "true"},
                  {"r", "0"},
-                 {"lora_alpha", "\"a\""},
-                 {"layers_to_transform", "[0]"}};
+                 {"lora_alpha", "\"a\""}};
     memory_files files = {0};
     lm_config base = parsed(smollm_config);
     lm_adapter_config config = {.rank = 2, .alpha = 4};
@@ -459,6 +460,71 @@ static void test_adapter_refuses_by_name(void **state) {
     }
     free(text);
     memory_free(&files);
+}
+
+static void open_edited(memory_files *files, const char *text, const char *edits, const lm_config *base,
+                        temper_status expected, const char *word, lm_adapter_file **out) {
+    temper_error error = TEMPER_ERROR_INIT;
+    json_t *root = json_loads(text, 0, NULL), *edit = json_loads(edits, 0, NULL);
+    json_object_update(root, edit);
+    json_decref(edit);
+    memory_put_json(files, "adapter_config.json", root);
+    temper_status status = lm_adapter_open(&files->set, base, out, &error);
+    if (status != expected || (word != NULL && strstr(error.message, word) == NULL)) {
+        fail_msg("%d: %s", status, error.message);
+    }
+}
+
+/* Ranks and alphas by module, and what says nothing of the result. */
+static void test_adapter_patterns(void **state) {
+    memory_files files = {0};
+    lm_config base = parsed(smollm_config);
+    lm_adapter_config config = {.rank = 2, .alpha = 4};
+    lm_adapter_file *adapter;
+    size_t rank;
+    double scale;
+    (void)state;
+    config.targets[LM_QUERY] = config.targets[LM_VALUE] = true;
+    make_adapter(&files, &base, &config, LM_ROLE_COUNT);
+    char *text = lm_adapter_config_write(&base, &config, NULL);
+    open_edited(
+        &files, text,
+        "{\"alpha_pattern\": {\"layers.1.self_attn.q_proj\": 8, \"v_proj\": 3}, \"r\": 5, "
+        "\"rank_pattern\": {\"model.layers.0.self_attn.v_proj\": 2, \"attn.v_proj\": 7, \"v_proj\": 2, "
+        "\"q_proj\": 2}, \"layers_to_transform\": [0, 1], \"fan_in_fan_out\": true}",
+        &base, TEMPER_OK, NULL, &adapter);
+    assert_true(lm_adapter_pair(adapter, LM_QUERY, 0, &rank, &scale) && rank == 2 && scale == 2.0);
+    assert_true(lm_adapter_pair(adapter, LM_QUERY, 1, &rank, &scale) && rank == 2 && scale == 4.0);
+    assert_true(lm_adapter_pair(adapter, LM_VALUE, 1, &rank, &scale) && rank == 2 && scale == 1.5);
+    assert_false(lm_adapter_pair(adapter, LM_KEY, 0, &rank, &scale));
+    assert_int_equal(lm_adapter_greatest_rank(adapter), 2);
+    lm_adapter_close(adapter);
+    open_edited(&files, text, "{\"use_rslora\": true, \"alpha_pattern\": {\"v_proj\": 3}}", &base, TEMPER_OK,
+                NULL, &adapter);
+    assert_true(lm_adapter_pair(adapter, LM_VALUE, 0, &rank, &scale) && scale == 3.0 / __builtin_sqrt(2.0));
+    lm_adapter_close(adapter);
+    open_edited(&files, text, "{\"rank_pattern\": {\"v_proj\": 4}}", &base, TEMPER_INVALID, "[4, 12]",
+                &adapter);
+
+    /* MLX: by its config, and by its file. */
+    memory_put_text(&files, "adapter_config.json",
+                    "{\"fine_tune_type\": \"lora\", \"num_layers\": 16, \"lora_parameters\": {\"rank\": 8}}");
+    temper_error error = TEMPER_ERROR_INIT;
+    assert_int_equal(lm_adapter_open(&files.set, &base, &adapter, &error), TEMPER_UNSUPPORTED);
+    assert_non_null(strstr(error.message, "MLX"));
+    assert_non_null(strstr(error.message, "mlx_lm.fuse"));
+    memory_free(&files);
+    memory_put_text(&files, "adapter_config.json", text);
+    memory_put_text(&files, "adapters.safetensors", "");
+    assert_int_equal(lm_adapter_open(&files.set, &base, &adapter, &error), TEMPER_UNSUPPORTED);
+    assert_non_null(strstr(error.message, "MLX"));
+    memory_free(&files);
+    memory_put_text(&files, "adapter_config.json", text);
+    memory_put_text(&files, "adapter_model.bin", "");
+    assert_int_equal(lm_adapter_open(&files.set, &base, &adapter, &error), TEMPER_UNSUPPORTED);
+    assert_non_null(strstr(error.message, "pickle"));
+    memory_free(&files);
+    free(text);
 }
 
 /* --- folders --- */
@@ -509,6 +575,7 @@ int main(void) {
         cmocka_unit_test(test_checkpoint_names),
         cmocka_unit_test(test_adapter),
         cmocka_unit_test(test_adapter_refuses_by_name),
+        cmocka_unit_test(test_adapter_patterns),
         cmocka_unit_test(test_folder),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,248 +1,385 @@
-/* adapter.c: a PEFT LoRA adapter: adapter_config.json and adapter_model.safetensors.
+/* adapter.c: a LoRA adapter against its base: PEFT's adapter_config.json and adapter_model.safetensors, or a GGUF.
  *
  * Invariant: after open, every tensor of the file is one side of a pair that fits the base's role, every pair is
- * whole, and the config asks for nothing but plain LoRA; what it asks for beyond is refused by name. */
+ * whole, and its rank is the one that its config gives it.
+ *
+ * A set may hold several: its own at the top, then those under adapters/0/, adapters/1/, ... */
 #include "internal.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-static const char model_file[] = "adapter_model.safetensors", config_file[] = "adapter_config.json";
+/* One layer's pair. */
+struct cell {
+    const lm_tensor *a, *b; /* NULL: none */
+    size_t rank;
+    double scale;
+};
 
 struct lm_adapter_file {
     lm_adapter_config config;
     lm_config base;
-    lm_safetensors *tensors;
-    const lm_tensor **a, **b; /* [role][layer] */
+    lm_safetensors *tensors; /* or */
+    lm_gguf *gguf;
+    const char *name;   /* of the file with the tensors */
+    struct cell *cells; /* [role][layer] */
 };
+
+/* The module as PEFT's patterns name it: "model.layers.0.self_attn.q_proj". */
+static void module_name(const lm_config *base, lm_role role, size_t layer, char *out, size_t size) {
+    lm_role_name(base, role, layer, out, size);
+    size_t length = strlen(out), end = sizeof ".weight" - 1;
+    if (length > end && strcmp(out + length - end, ".weight") == 0) {
+        out[length - end] = 0;
+    }
+}
 
 void lm_adapter_name(const lm_config *base, lm_role role, size_t layer, char which, char *out, size_t size) {
     char name[160];
-    lm_role_name(base, role, layer, name, sizeof name);
-    size_t length = strlen(name), end = sizeof ".weight" - 1;
-    if (length > end && strcmp(name + length - end, ".weight") == 0) {
-        name[length - end] = 0;
-    }
+    module_name(base, role, layer, name, sizeof name);
     snprintf(out, size, "base_model.model.%s.lora_%c.weight", name, which);
 }
 
-/* Keys that are read, that change nothing in a finished adapter, and that must be unset. */
-static const char *const read_keys[] = {"peft_type",      "r",   "lora_alpha", "use_rslora",
-                                        "target_modules", "bias"};
-static const char *const free_keys[] = {"base_model_name_or_path",
-                                        "revision",
-                                        "task_type",
-                                        "inference_mode",
-                                        "lora_dropout",
-                                        "init_lora_weights",
-                                        "auto_mapping",
-                                        "peft_version",
-                                        "loftq_config",
-                                        "eva_config",
-                                        "corda_config",
-                                        "runtime_config",
-                                        "exclude_modules",
-                                        "megatron_core",
-                                        "ensure_weight_tying"};
-
-static bool among(const char *key, const char *const *keys, size_t count) {
-    for (size_t i = 0; i < count; i++) {
-        if (strcmp(key, keys[i]) == 0) {
-            return true;
-        }
+/* The name of one side in the file at hand; false when it has none. */
+static bool side_name(const lm_adapter_file *self, lm_role role, size_t layer, char which, char *out,
+                      size_t size) {
+    char name[160];
+    if (self->gguf == NULL) {
+        lm_adapter_name(&self->base, role, layer, which, out, size);
+        return true;
     }
-    return false;
+    if (!lm_role_gguf_name(role, layer, name, sizeof name)) {
+        return false;
+    }
+    snprintf(out, size, "%s.lora_%c", name, which == 'A' ? 'a' : 'b');
+    return true;
 }
 
-static bool is_unset(const json_t *value) {
-    return json_is_null(value) || json_is_false(value) ||
-           (json_is_object(value) && json_object_size(value) == 0) ||
-           (json_is_array(value) && json_array_size(value) == 0);
+static const lm_tensor *find_side(const lm_adapter_file *self, const char *name) {
+    return self->gguf != NULL ? lm_gguf_find(self->gguf, name) : lm_safetensors_find(self->tensors, name);
 }
 
-static temper_status check_keys(const json_t *root, temper_error *error) {
-    const char *key;
-    json_t *value;
-    char text[80];
-    json_object_foreach((json_t *)(uintptr_t)root, key, value) {
-        /* Defaults that mean nothing without the feature they belong to. */
-        bool idle =
-            strcmp(key, "megatron_config") == 0 ||
-            (strcmp(key, "qalora_group_size") == 0 && !json_is_true(json_object_get(root, "use_qalora")));
-        if (!among(key, read_keys, sizeof read_keys / sizeof *read_keys) &&
-            !among(key, free_keys, sizeof free_keys / sizeof *free_keys) && !idle && !is_unset(value)) {
-            return temper_fail(error, TEMPER_UNSUPPORTED, "%s: \"%.80s\" is %s, which is not supported",
-                               config_file, key, lm_json_describe(value, text, sizeof text));
-        }
-    }
-    return TEMPER_OK;
+static size_t side_count(const lm_adapter_file *self) {
+    return self->gguf != NULL ? lm_gguf_count(self->gguf) : lm_safetensors_count(self->tensors);
 }
 
-static temper_status read_config(const json_t *root, lm_adapter_config *out, temper_error *error) {
-    const char *type = json_string_value(json_object_get(root, "peft_type"));
-    const json_t *bias = json_object_get(root, "bias"), *alpha = json_object_get(root, "lora_alpha");
-    int64_t rank;
-    temper_status status = check_keys(root, error);
-    if (status) {
-        return status;
-    }
-    if (type == NULL || strcmp(type, "LORA") != 0) {
-        return temper_fail(error, TEMPER_UNSUPPORTED, "%s: peft_type is \"%.40s\"; LORA is supported",
-                           config_file, type == NULL ? "(none)" : type);
-    }
-    if (bias != NULL && !(json_is_string(bias) && strcmp(json_string_value(bias), "none") == 0)) {
-        return temper_fail(error, TEMPER_UNSUPPORTED, "%s: bias must be \"none\"", config_file);
-    }
-    if (!lm_json_integer(json_object_get(root, "r"), &rank) || rank < 1 || rank > 65536) {
-        return temper_fail(error, TEMPER_INVALID, "%s: r must be a whole number from 1 to 65536",
-                           config_file);
-    }
-    if (!json_is_number(alpha) || !(json_number_value(alpha) >= 0.0)) {
-        return temper_fail(error, TEMPER_INVALID, "%s: lora_alpha must be a number from 0", config_file);
-    }
-    out->rank = (size_t)rank;
-    out->alpha = json_number_value(alpha);
-    out->rank_stabilised = json_is_true(json_object_get(root, "use_rslora"));
-    return TEMPER_OK;
-}
-
-/* One side of a pair, if the file has it. */
+/* One side of a pair, if the file has it. A GGUF's pair has the rank that its tensors have. */
 static temper_status bind_side(const lm_adapter_file *self, lm_role role, size_t layer, char which,
-                               const lm_tensor **out, temper_error *error) {
+                               struct cell *cell, temper_error *error) {
     char name[256], found[128];
     unsigned rank;
     size_t shape[2], expected[2];
-    lm_adapter_name(&self->base, role, layer, which, name, sizeof name);
-    *out = lm_safetensors_find(self->tensors, name);
-    if (*out == NULL) {
+    if (!side_name(self, role, layer, which, name, sizeof name)) {
         return TEMPER_OK;
     }
-    lm_role_shape(&self->base, role, &rank, shape);
-    expected[0] = which == 'A' ? self->config.rank : shape[0];
-    expected[1] = which == 'A' ? shape[1] : self->config.rank;
-    if ((*out)->rank != 2 || (*out)->shape[0] != expected[0] || (*out)->shape[1] != expected[1]) {
-        return temper_fail(error, TEMPER_INVALID,
-                           "%s: tensor \"%s\" has the shape %s; the base and r expect [%zu, %zu]", model_file,
-                           name, lm_shape_text((*out)->rank, (*out)->shape, found, sizeof found), expected[0],
-                           expected[1]);
+    const lm_tensor *tensor = find_side(self, name);
+    if (tensor == NULL) {
+        return TEMPER_OK;
     }
+    if (self->gguf != NULL && cell->rank == 0 && tensor->rank == 2) {
+        cell->rank = tensor->shape[which == 'A' ? 0 : 1];
+    }
+    lm_role_shape(&self->base, role, &rank, shape);
+    expected[0] = which == 'A' ? cell->rank : shape[0];
+    expected[1] = which == 'A' ? shape[1] : cell->rank;
+    if (tensor->rank != 2 || tensor->shape[0] != expected[0] || tensor->shape[1] != expected[1]) {
+        return temper_fail(error, TEMPER_INVALID,
+                           "%s: tensor \"%s\" has the shape %s; the base and the rank expect [%zu, %zu]",
+                           self->name, name, lm_shape_text(tensor->rank, tensor->shape, found, sizeof found),
+                           expected[0], expected[1]);
+    }
+    *(which == 'A' ? &cell->a : &cell->b) = tensor;
     return TEMPER_OK;
 }
 
 /* The first tensor that no role claims, to name it. */
 static temper_status name_stranger(const lm_adapter_file *self, temper_error *error) {
     size_t cells = LM_ROLE_COUNT * self->base.layers;
-    for (size_t i = 0; i < lm_safetensors_count(self->tensors); i++) {
-        const lm_tensor *tensor =
-            lm_safetensors_find(self->tensors, lm_safetensors_at(self->tensors, i)->name);
+    for (size_t i = 0; i < side_count(self); i++) {
+        const lm_tensor *listed =
+            self->gguf != NULL ? lm_gguf_at(self->gguf, i) : lm_safetensors_at(self->tensors, i);
+        const lm_tensor *tensor = find_side(self, listed->name);
         bool known = false;
         for (size_t cell = 0; cell < cells && !known; cell++) {
-            known = self->a[cell] == tensor || self->b[cell] == tensor;
+            known = self->cells[cell].a == tensor || self->cells[cell].b == tensor;
         }
         if (!known) {
             return temper_fail(error, TEMPER_UNSUPPORTED,
-                               "%s: tensor \"%.200s\" belongs to no linear layer of a %s of %zu layers",
-                               model_file, tensor->name, self->base.architecture, self->base.layers);
+                               "%s: tensor \"%s\" belongs to no linear layer of a %s of %zu layers",
+                               self->name, tensor->name, self->base.architecture, self->base.layers);
         }
     }
-    return temper_fail(error, TEMPER_UNSUPPORTED, "%s: it holds tensors that cannot be read", model_file);
+    return temper_fail(error, TEMPER_UNSUPPORTED, "%s: it holds tensors that cannot be read", self->name);
 }
 
-static temper_status bind_all(lm_adapter_file *self, temper_error *error) {
+static temper_status bind_pair(lm_adapter_file *self, const json_t *config, lm_role role, size_t layer,
+                               struct cell *cell, temper_error *error) {
+    char name[256];
+    temper_status status;
+    if (config != NULL) {
+        module_name(&self->base, role, layer, name, sizeof name);
+        lm_adapter_config_of(config, &self->config, name, &cell->rank, &cell->scale);
+    }
+    if ((status = bind_side(self, role, layer, 'A', cell, error)) ||
+        (status = bind_side(self, role, layer, 'B', cell, error))) {
+        return status;
+    }
+    if ((cell->a == NULL) != (cell->b == NULL)) {
+        side_name(self, role, layer, cell->a == NULL ? 'A' : 'B', name, sizeof name);
+        return temper_fail(error, TEMPER_INVALID, "%s: tensor \"%s\" is missing; its other side is there",
+                           self->name, name);
+    }
+    if (config == NULL && cell->rank > 0) { /* as llama.cpp has it: an alpha of 0 stands for none */
+        cell->scale = self->config.alpha == 0.0 ? 1.0 : self->config.alpha / (double)cell->rank;
+    }
+    return TEMPER_OK;
+}
+
+/* `config`: adapter_config.json's root; NULL for a GGUF. */
+static temper_status bind_all(lm_adapter_file *self, const json_t *config, temper_error *error) {
     size_t cells = LM_ROLE_COUNT * self->base.layers, bound = 0;
-    self->a = calloc(cells, sizeof(const lm_tensor *));
-    self->b = calloc(cells, sizeof(const lm_tensor *));
-    if (self->a == NULL || self->b == NULL) {
+    self->cells = calloc(cells, sizeof *self->cells);
+    if (self->cells == NULL) {
         return temper_fail(error, TEMPER_NO_MEMORY, "no memory for an adapter's table");
     }
-    for (size_t cell = 0; cell < cells; cell++) {
-        lm_role role = (lm_role)(cell / self->base.layers);
-        size_t layer = cell % self->base.layers;
-        char name[256];
-        temper_status status;
+    for (size_t i = 0; i < cells; i++) {
+        lm_role role = (lm_role)(i / self->base.layers);
         if (lm_role_module(&self->base, role) == NULL) {
             continue;
         }
-        if ((status = bind_side(self, role, layer, 'A', &self->a[cell], error)) ||
-            (status = bind_side(self, role, layer, 'B', &self->b[cell], error))) {
+        temper_status status = bind_pair(self, config, role, i % self->base.layers, &self->cells[i], error);
+        if (status) {
             return status;
         }
-        if ((self->a[cell] == NULL) != (self->b[cell] == NULL)) {
-            lm_adapter_name(&self->base, role, layer, self->a[cell] == NULL ? 'A' : 'B', name, sizeof name);
-            return temper_fail(error, TEMPER_INVALID, "%s: tensor \"%s\" is missing; its other side is there",
-                               model_file, name);
-        }
-        if (self->a[cell] != NULL) {
+        if (self->cells[i].a != NULL) {
             self->config.targets[role] = true;
             bound += 2;
         }
     }
-    if (bound != lm_safetensors_count(self->tensors)) {
+    if (bound != side_count(self)) {
         return name_stranger(self, error);
     }
-    return bound > 0 ? TEMPER_OK : temper_fail(error, TEMPER_INVALID, "%s: it holds no tensors", model_file);
+    return bound > 0 ? TEMPER_OK : temper_fail(error, TEMPER_INVALID, "%s: it holds no tensors", self->name);
 }
 
-/* A list of modules must name each role that has tensors; a pattern ("all-linear") cannot be checked. */
-static temper_status check_targets(const lm_adapter_file *self, const json_t *targets, temper_error *error) {
-    for (int role = 0; role < LM_ROLE_COUNT && json_is_array(targets); role++) {
-        const char *module = lm_role_module(&self->base, (lm_role)role);
-        bool named = module == NULL || !self->config.targets[role];
-        for (size_t i = 0; i < json_array_size(targets) && !named; i++) {
-            const char *target = json_string_value(json_array_get(targets, i));
-            size_t length = target == NULL ? 0 : strlen(target), end = strlen(module);
-            named = length >= end && strcmp(target + length - end, module) == 0;
+static temper_status open_peft(lm_adapter_file *self, const lm_file *config, const lm_file *model,
+                               temper_error *error) {
+    json_t *root = NULL;
+    temper_status status;
+    self->name = model->name;
+    if ((status = lm_json_parse(config->data, config->size, "adapter_config.json", &root, error)) ||
+        (status = lm_adapter_config_read(root, &self->config, error)) ||
+        (status = lm_safetensors_open(model, &self->tensors, error)) ||
+        (status = bind_all(self, root, error))) {
+        goto out;
+    }
+    status = lm_adapter_config_targets(root, &self->base, &self->config, error);
+out:
+    json_decref(root);
+    return status;
+}
+
+static bool says(const lm_gguf *gguf, const char *key, const char *wanted) {
+    const char *text;
+    size_t length;
+    return lm_gguf_string(gguf, key, &text, &length) && length == strlen(wanted) &&
+           memcmp(text, wanted, length) == 0;
+}
+
+bool lm_gguf_is_adapter(const lm_gguf *gguf) {
+    return says(gguf, "general.type", "adapter");
+}
+
+/* What would change results and is not read. */
+static temper_status check_gguf_keys(const lm_gguf *gguf, const char *name, temper_error *error) {
+    static const char *const known[] = {"adapter.type", "adapter.lora.alpha", "adapter.lora.task_name",
+                                        "adapter.lora.prompt_prefix"};
+    for (size_t i = 0; i < lm_gguf_key_count(gguf); i++) {
+        size_t length, k = 0;
+        const char *key = lm_gguf_key_at(gguf, i, &length);
+        while (k < sizeof known / sizeof *known &&
+               (strlen(known[k]) != length || memcmp(known[k], key, length) != 0)) {
+            k++;
         }
-        if (!named) {
-            return temper_fail(error, TEMPER_INVALID,
-                               "%s: target_modules lacks \"%s\", for which there are tensors", config_file,
-                               module);
+        if (length >= 8 && memcmp(key, "adapter.", 8) == 0 && k == sizeof known / sizeof *known) {
+            return temper_fail(error, TEMPER_UNSUPPORTED, "%s: \"%.*s\": it is not known what that changes",
+                               name, (int)length, key);
         }
     }
     return TEMPER_OK;
 }
 
-temper_status lm_adapter_open(const lm_file_set *files, const lm_config *base, lm_adapter_file **out,
-                              temper_error *error) {
-    const lm_file *config = lm_file_find(files, config_file), *model = lm_file_find(files, model_file);
+static temper_status open_gguf(lm_adapter_file *self, const lm_file *file, temper_error *error) {
+    const char *architecture = lm_config_gguf_name(&self->base);
+    temper_status status = lm_gguf_open(file, &self->gguf, error);
+    self->name = file->name;
+    if (status) {
+        return status;
+    }
+    if (!lm_gguf_is_adapter(self->gguf) || !says(self->gguf, "adapter.type", "lora")) {
+        return temper_fail(error, TEMPER_UNSUPPORTED,
+                           "%s: its general.type is not \"adapter\", or its adapter.type not \"lora\"",
+                           file->name);
+    }
+    if (architecture == NULL || !says(self->gguf, "general.architecture", architecture)) {
+        return temper_fail(error, TEMPER_INVALID, "%s: its general.architecture is not the base's, %s",
+                           file->name, architecture == NULL ? self->base.architecture : architecture);
+    }
+    if (!lm_gguf_number(self->gguf, "adapter.lora.alpha", &self->config.alpha) ||
+        !(self->config.alpha >= 0.0)) {
+        return temper_fail(error, TEMPER_INVALID, "%s: adapter.lora.alpha is missing or below 0", file->name);
+    }
+    if ((status = check_gguf_keys(self->gguf, file->name, error)) || (status = bind_all(self, NULL, error))) {
+        return status;
+    }
+    self->config.rank = lm_adapter_greatest_rank(self);
+    return TEMPER_OK;
+}
+
+/* --- the adapters of a set --- */
+
+enum { PREFIX_SIZE = 32 };
+
+static void set_prefix(const lm_file_set *files, size_t index, char out[PREFIX_SIZE]) {
+    bool own = lm_file_find(files, "adapter_config.json") != NULL;
+    if (own && index == 0) {
+        out[0] = 0;
+    } else {
+        snprintf(out, PREFIX_SIZE, "adapters/%zu/", index - own);
+    }
+}
+
+static const lm_file *find_under(const lm_file_set *files, const char *prefix, const char *name) {
+    char whole[PREFIX_SIZE + 64];
+    snprintf(whole, sizeof whole, "%s%s", prefix, name);
+    return lm_file_find(files, whole);
+}
+
+/* The first file under a prefix that ends so. */
+static const lm_file *find_ending(const lm_file_set *files, const char *prefix, const char *ending) {
+    size_t length = strlen(prefix), end = strlen(ending);
+    for (size_t i = 0; i < files->count && length > 0; i++) {
+        size_t size = strlen(files->files[i].name);
+        if (size >= length + end && strncmp(files->files[i].name, prefix, length) == 0 &&
+            strcmp(files->files[i].name + size - end, ending) == 0) {
+            return &files->files[i];
+        }
+    }
+    return NULL;
+}
+
+size_t lm_adapter_count(const lm_file_set *files) {
+    size_t count = lm_file_find(files, "adapter_config.json") != NULL ? 1 : 0;
+    char prefix[PREFIX_SIZE];
+    for (;; count++) {
+        set_prefix(files, count, prefix);
+        if (prefix[0] != 0 && find_ending(files, prefix, "") == NULL) {
+            return count;
+        }
+    }
+}
+
+static temper_status missing(const lm_file_set *files, const char *prefix, bool config, temper_error *error) {
+    if (find_under(files, prefix, "adapters.safetensors") != NULL) {
+        return temper_fail(
+            error, TEMPER_UNSUPPORTED,
+            "adapters.safetensors: this looks like an adapter of MLX, which is not read: merge it "
+            "there (mlx_lm.fuse --model BASE --adapter-path THIS --save-path MERGED) and use MERGED "
+            "as the model");
+    }
+    if (find_under(files, prefix, "adapter_model.bin") != NULL) {
+        return temper_fail(
+            error, TEMPER_UNSUPPORTED,
+            "adapter_model.bin is a pickle, which can run code and is not read: save the adapter "
+            "again with PEFT (save_pretrained writes adapter_model.safetensors)");
+    }
+    return temper_fail(error, TEMPER_INVALID, "%s is missing: this is no adapter",
+                       config ? "adapter_model.safetensors" : "adapter_config.json");
+}
+
+temper_status lm_adapter_open_at(const lm_file_set *files, size_t index, const lm_config *base,
+                                 lm_adapter_file **out, temper_error *error) {
+    char prefix[PREFIX_SIZE];
+    set_prefix(files, index, prefix);
+    const lm_file *config = find_under(files, prefix, "adapter_config.json");
+    const lm_file *model = find_under(files, prefix, "adapter_model.safetensors");
+    const lm_file *gguf = find_ending(files, prefix, ".gguf");
     json_t *root = NULL;
-    temper_status status;
+    temper_status status = TEMPER_OK;
     *out = NULL;
-    if (config == NULL || model == NULL) {
-        return temper_fail(error, TEMPER_INVALID, "%s is missing: this is no adapter",
-                           config == NULL ? config_file : model_file);
+    if (config != NULL && model == NULL &&
+        (status = lm_json_parse(config->data, config->size, "adapter_config.json", &root, error)) ==
+            TEMPER_OK) {
+        lm_adapter_config ignored;
+        status = lm_adapter_config_read(root, &ignored, error); /* another program's says so better */
+    }
+    json_decref(root);
+    if (!status && (config == NULL || model == NULL) && gguf == NULL) {
+        status = missing(files, prefix, config != NULL, error);
+    }
+    if (status) {
+        return status;
     }
     lm_adapter_file *self = calloc(1, sizeof *self);
     if (self == NULL) {
         return temper_fail(error, TEMPER_NO_MEMORY, "no memory to open an adapter");
     }
     self->base = *base;
-    if ((status = lm_json_parse(config->data, config->size, config_file, &root, error)) ||
-        (status = read_config(root, &self->config, error)) ||
-        (status = lm_safetensors_open(model, &self->tensors, error)) || (status = bind_all(self, error)) ||
-        (status = check_targets(self, json_object_get(root, "target_modules"), error))) {
+    status = config != NULL && model != NULL ? open_peft(self, config, model, error)
+                                             : open_gguf(self, gguf, error);
+    if (status) {
         lm_adapter_close(self);
         self = NULL;
     }
-    json_decref(root);
     *out = self;
     return status;
+}
+
+temper_status lm_adapter_open(const lm_file_set *files, const lm_config *base, lm_adapter_file **out,
+                              temper_error *error) {
+    return lm_adapter_open_at(files, 0, base, out, error);
 }
 
 const lm_adapter_config *lm_adapter_file_config(const lm_adapter_file *self) {
     return &self->config;
 }
 
-bool lm_adapter_read(const lm_adapter_file *self, lm_role role, size_t layer, float *a, float *b) {
+static const struct cell *cell_of(const lm_adapter_file *self, lm_role role, size_t layer) {
     if ((unsigned)role >= LM_ROLE_COUNT || layer >= self->base.layers) {
+        return NULL;
+    }
+    const struct cell *cell = &self->cells[(size_t)role * self->base.layers + layer];
+    return cell->a == NULL ? NULL : cell;
+}
+
+size_t lm_adapter_greatest_rank(const lm_adapter_file *self) {
+    size_t greatest = 0;
+    for (size_t i = 0; i < LM_ROLE_COUNT * self->base.layers; i++) {
+        const struct cell *cell = &self->cells[i];
+        greatest = cell->a != NULL && cell->rank > greatest ? cell->rank : greatest;
+    }
+    return greatest;
+}
+
+bool lm_adapter_pair(const lm_adapter_file *self, lm_role role, size_t layer, size_t *rank, double *scale) {
+    const struct cell *cell = cell_of(self, role, layer);
+    if (cell != NULL) {
+        *rank = cell->rank;
+        *scale = cell->scale;
+    }
+    return cell != NULL;
+}
+
+bool lm_adapter_read(const lm_adapter_file *self, lm_role role, size_t layer, float *a, float *b) {
+    const struct cell *cell = cell_of(self, role, layer);
+    if (cell == NULL) {
         return false;
     }
-    size_t cell = (size_t)role * self->base.layers + layer;
-    if (self->a[cell] == NULL) {
-        return false;
+    lm_tensor_read(cell->a, 0, lm_tensor_elements(cell->a), a);
+    for (size_t row = 0; row < cell->b->shape[0]; row++) {
+        size_t source = self->gguf == NULL ? row : lm_gguf_row(&self->base, role, row);
+        lm_tensor_read(cell->b, source * cell->rank, cell->rank, b + row * cell->rank);
     }
-    lm_tensor_read(self->a[cell], 0, lm_tensor_elements(self->a[cell]), a);
-    lm_tensor_read(self->b[cell], 0, lm_tensor_elements(self->b[cell]), b);
     return true;
 }
 
@@ -251,29 +388,7 @@ void lm_adapter_close(lm_adapter_file *self) {
         return;
     }
     lm_safetensors_close(self->tensors);
-    free(self->a);
-    free(self->b);
+    lm_gguf_close(self->gguf);
+    free(self->cells);
     free(self);
-}
-
-char *lm_adapter_config_write(const lm_config *base, const lm_adapter_config *adapter,
-                              const char *base_name) {
-    json_t *targets = json_array();
-    for (int role = 0; role < LM_ROLE_COUNT; role++) {
-        const char *module = lm_role_module(base, (lm_role)role);
-        if (adapter->targets[role] && module != NULL) {
-            json_array_append_new(targets, json_string(module));
-        }
-    }
-    bool whole = adapter->alpha <= 9007199254740992.0 && adapter->alpha == (double)(int64_t)adapter->alpha;
-    json_t *alpha = whole ? json_integer((json_int_t)adapter->alpha) : json_real(adapter->alpha);
-    json_t *root =
-        json_pack("{s:s?, s:s, s:b, s:b, s:b, s:o, s:f, s:s, s:I, s:o, s:s, s:b, s:b}",
-                  "base_model_name_or_path", base_name, "bias", "none", "fan_in_fan_out", 0, "inference_mode",
-                  1, "init_lora_weights", 1, "lora_alpha", alpha, "lora_dropout", 0.0, "peft_type", "LORA",
-                  "r", (json_int_t)adapter->rank, "target_modules", targets, "task_type", "CAUSAL_LM",
-                  "use_dora", 0, "use_rslora", (int)adapter->rank_stabilised);
-    char *text = root == NULL ? NULL : json_dumps(root, JSON_INDENT(2));
-    json_decref(root);
-    return text;
 }

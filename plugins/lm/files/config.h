@@ -81,18 +81,25 @@ void lm_checkpoint_close(lm_checkpoint *self);
  * a GGUF's eos, eot and eom. At most `room` go to `ids`, each once; all are below `vocabulary`. Returns how many. */
 size_t lm_end_tokens(const lm_file_set *files, size_t vocabulary, int32_t *ids, size_t room);
 
-/* A PEFT LoRA adapter: adapter_config.json + adapter_model.safetensors. */
+/* A LoRA adapter: PEFT's adapter_config.json + adapter_model.safetensors, or a GGUF. A set may hold several for one base:
+ * its own at the top, then adapters/0/, adapters/1/, ... */
 typedef struct lm_adapter_config {
-    size_t rank;
+    size_t rank; /* of modules without one of their own */
     double alpha;
     bool rank_stabilised;        /* use_rslora: scale = alpha / sqrt(r), else alpha / r */
     bool targets[LM_ROLE_COUNT]; /* by role */
 } lm_adapter_config;
 typedef struct lm_adapter_file lm_adapter_file;
-/* Checks every tensor against the base's config. */
+size_t lm_adapter_count(const lm_file_set *files);
+/* Checks every tensor against the base's config. Without an index: the first. */
+temper_status lm_adapter_open_at(const lm_file_set *files, size_t index, const lm_config *base,
+                                 lm_adapter_file **out, temper_error *error);
 temper_status lm_adapter_open(const lm_file_set *files, const lm_config *base, lm_adapter_file **out,
                               temper_error *error);
 const lm_adapter_config *lm_adapter_file_config(const lm_adapter_file *self);
+/* Rank and scale of this layer's pair (each may have its own): the layer's output gets scale * (x A^T) B^T. */
+bool lm_adapter_pair(const lm_adapter_file *self, lm_role role, size_t layer, size_t *rank, double *scale);
+size_t lm_adapter_greatest_rank(const lm_adapter_file *self);
 /* a: [rank][inputs], b: [outputs][rank], f32; false when this layer's role has no adapter. */
 bool lm_adapter_read(const lm_adapter_file *self, lm_role role, size_t layer, float *a, float *b);
 void lm_adapter_close(lm_adapter_file *self);

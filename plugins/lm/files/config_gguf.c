@@ -27,6 +27,19 @@ static const char *const known[] = {
     "tensor_data_layout",
 };
 
+const char *lm_config_gguf_name(const lm_config *config) {
+    const lm_architecture *row = lm_architecture_find(config->architecture);
+    return row != NULL && row->names_gguf ? row->model_type : NULL;
+}
+
+size_t lm_gguf_row(const lm_config *config, lm_role role, size_t row) {
+    size_t size = config->head_size, within = row % size;
+    if (role != LM_QUERY && role != LM_KEY) {
+        return row;
+    }
+    return row - within + within % (size / 2) * 2 + within / (size / 2);
+}
+
 static temper_status check_keys(const lm_gguf *gguf, const char *file, temper_error *error) {
     for (size_t i = 0; i < lm_gguf_key_count(gguf); i++) {
         size_t length, k = 0;

@@ -32,6 +32,9 @@ static bool is_gguf(const lm_file *file) {
 const lm_file *lm_file_find_gguf(const lm_file_set *set) {
     for (size_t i = 0; i < set->count; i++) {
         size_t length = strlen(set->files[i].name);
+        if (strncmp(set->files[i].name, "adapters/", 9) == 0) {
+            continue;
+        }
         if (is_gguf(&set->files[i]) ||
             (length >= 5 && strcmp(set->files[i].name + length - 5, ".gguf") == 0)) {
             return &set->files[i];

@@ -56,6 +56,21 @@ const lm_architecture *lm_architecture_find(const char *model_type);
 /* GGUF's name for a role; false when the format has none. */
 bool lm_role_gguf_name(lm_role role, size_t layer, char *out, size_t size);
 
+/* adapter_config.c: the file's root to a config (its targets are the caller's), one module's rank and scale, and
+ * whether target_modules names what has tensors. */
+temper_status lm_adapter_config_read(const json_t *root, lm_adapter_config *out, temper_error *error);
+void lm_adapter_config_of(const json_t *root, const lm_adapter_config *config, const char *module,
+                          size_t *rank, double *scale);
+temper_status lm_adapter_config_targets(const json_t *root, const lm_config *base,
+                                        const lm_adapter_config *config, temper_error *error);
+/* general.type is "adapter". */
+bool lm_gguf_is_adapter(const lm_gguf *gguf);
+/* The architecture's name in a GGUF; NULL: none is known. */
+const char *lm_config_gguf_name(const lm_config *config);
+/* Where a GGUF has row `row` (in Hugging Face's order) of this role's matrix: queries and keys lie in pairs to rotate
+ * there (0, half, 1, half + 1, ...) in some architectures. */
+size_t lm_gguf_row(const lm_config *config, lm_role role, size_t row);
+
 /* Everything that config.json and GGUF have in common: ranges, divisibility, ids. `file` for messages. */
 temper_status lm_config_check(const lm_config *config, const char *file, temper_error *error);
 temper_status lm_config_from_gguf(const lm_gguf *gguf, const char *file, lm_config *out, temper_error *error);

@@ -87,6 +87,7 @@ temper_status lm_linear_pack(const lm_context *context, lm_linear *self, bool tr
 temper_status lm_lora_pack(const lm_context *context, const lm_linear *linear, lm_lora *self, bool training,
                            temper_error *error);
 void lm_linear_free(lm_linear *self);
+void lm_lora_free(lm_lora *self);
 
 /* Bytes of `forward`, a multiple of 64; 0 when there are too many. */
 size_t lm_linear_packed_bytes(const lm_context *context, const lm_linear *self);

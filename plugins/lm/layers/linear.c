@@ -54,6 +54,19 @@ temper_status lm_lora_pack(const lm_context *context, const lm_linear *linear, l
     return status;
 }
 
+void lm_lora_free(lm_lora *self) {
+    if (self == NULL) {
+        return;
+    }
+    free(self->a);
+    free(self->b);
+    free(self->a_forward);
+    free(self->b_forward);
+    free(self->a_backward);
+    free(self->b_backward);
+    free(self);
+}
+
 void lm_linear_free(lm_linear *self) {
     free(self->w);
     free(self->bias);
@@ -61,16 +74,7 @@ void lm_linear_free(lm_linear *self) {
         free(self->forward);
     }
     free(self->backward);
-    if (self->lora != NULL) {
-        lm_lora *lora = self->lora;
-        free(lora->a);
-        free(lora->b);
-        free(lora->a_forward);
-        free(lora->b_forward);
-        free(lora->a_backward);
-        free(lora->b_backward);
-        free(lora);
-    }
+    lm_lora_free(self->lora);
     *self = (lm_linear){0};
 }
 

@@ -12,6 +12,12 @@ temper_status lm_model_shape(const lm_config *config, lm_model **out, temper_err
 temper_status lm_model_allocate(lm_model *self, lm_role role, size_t layer, lm_real **values, size_t *count,
                                 temper_error *error);
 
+/* Reads every adapter of the set, and, when there are several, what they make together (adapters.c); that, or the only
+ * one, is selected. `weights`: one an adapter, or NULL: 1 each. */
+temper_status lm_adapters_read(const lm_context *context, const lm_file_set *files, const double *weights,
+                               lm_model *self, temper_error *error);
+void lm_adapters_free(lm_model *self);
+
 /* One block for all packed weights, and in it each linear layer's place. */
 temper_status lm_model_place(const lm_context *context, lm_model *self, temper_error *error);
 

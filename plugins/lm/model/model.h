@@ -21,13 +21,23 @@ typedef struct lm_model {
     lm_norm_weights final_norm;
     lm_linear head;         /* head.w == embedding when tied */
     lm_real *cosine, *sine; /* rope tables, [context][D/2] or NULL */
-    size_t lora_rank;       /* 0: no adapter */
+    size_t lora_rank;       /* the greatest there is; 0: no adapter */
+    size_t adapters;        /* how many were read; lm_model_select says which are at work */
+    lm_lora **pairs;        /* [adapters, + 1 for all together when there are several][role][layer] */
     void *packed;           /* every linear layer's packed weights, in the order they are used */
 } lm_model;
 
-/* Loads a checkpoint, and the adapter when the file set has one (base under "base/"). */
+/* Loads a checkpoint, and the adapters that the file set has (base under "base/"): each by itself, and, of several,
+ * their sum (ranks one after another: adding deltas one by one into weights and factors would make cross terms). */
 temper_status lm_model_open(const lm_context *context, const lm_file_set *files, lm_model **out,
                             temper_error *error);
+/* The same, each adapter's delta times its weight (one an adapter). */
+temper_status lm_model_open_weighted(const lm_context *context, const lm_file_set *files,
+                                     const double *weights, lm_model **out, temper_error *error);
+/* Which adapter is at work from now on: its index, LM_NO_ADAPTER, or LM_ALL_ADAPTERS (so after opening). Keys and values
+ * that were cached before are of another model. */
+enum { LM_NO_ADAPTER = -1, LM_ALL_ADAPTERS = -2 };
+temper_status lm_model_select(lm_model *self, int adapter, temper_error *error);
 /* The same, but every linear layer keeps its values (lm_linear.w) beside the packed form: training starts here. */
 temper_status lm_model_open_training(const lm_context *context, const lm_file_set *files, lm_model **out,
                                      temper_error *error);

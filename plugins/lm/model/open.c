@@ -1,10 +1,9 @@
 /* open.c: a model from its files: every role read once, linear layers packed for the profile.
  *
  * Without training a layer's values go as soon as they are packed, so that the peak is the packed model and one tensor;
- * only the embedding keeps its f32 rows, which lookups use. An adapter is read beside the base and stays apart. */
+ * only the embedding keeps its f32 rows, which lookups use. Adapters are read beside the base and stay apart. */
 #include "internal.h"
 
-#include <math.h>
 #include <stdlib.h>
 
 /* Floats of the files become lm_real (the same type but for the double build). */
@@ -70,66 +69,8 @@ static temper_status read_model(const lm_context *context, const lm_checkpoint *
     return status;
 }
 
-/* PEFT's pair of one layer; nothing when the adapter has none for it. */
-static temper_status read_pair(const lm_context *context, const lm_adapter_file *file, lm_linear *linear,
-                               lm_role role, size_t layer, temper_error *error) {
-    const lm_adapter_config *config = lm_adapter_file_config(file);
-    size_t rank = config->rank, a_count = rank * linear->inputs, b_count = rank * linear->outputs;
-    float *a = lm_allocate(a_count, sizeof *a), *b = lm_allocate(b_count, sizeof *b);
-    lm_lora *lora = calloc(1, sizeof *lora);
-    temper_status status = TEMPER_OK;
-    if (a == NULL || b == NULL || lora == NULL) {
-        status = temper_fail(error, TEMPER_NO_MEMORY, "no memory for an adapter of rank %zu", rank);
-        goto out;
-    }
-    if (!lm_adapter_read(file, role, layer, a, b)) {
-        goto out;
-    }
-    lora->rank = rank;
-    lora->scale = (lm_real)(config->alpha / (config->rank_stabilised ? sqrt((double)rank) : (double)rank));
-    lora->a = lm_allocate(a_count, sizeof *lora->a);
-    lora->b = lm_allocate(b_count, sizeof *lora->b);
-    linear->lora = lora;
-    if (lora->a == NULL || lora->b == NULL) {
-        lora = NULL;
-        status = temper_fail(error, TEMPER_NO_MEMORY, "no memory for an adapter of rank %zu", rank);
-        goto out;
-    }
-    widen(a, lora->a, a_count);
-    widen(b, lora->b, b_count);
-    a = b = NULL;
-    status = lm_lora_pack(context, linear, lora, false, error);
-    lora = NULL;
-out:
-    free(a);
-    free(b);
-    free(lora);
-    return status;
-}
-
-static temper_status read_adapter(const lm_context *context, const lm_file_set *files, lm_model *self,
-                                  temper_error *error) {
-    lm_adapter_file *file = NULL;
-    temper_status status = lm_adapter_open(files, &self->config, &file, error);
-    if (status) {
-        return status;
-    }
-    self->lora_rank = lm_adapter_file_config(file)->rank;
-    for (int role = 0; !status && role < LM_ROLE_COUNT; role++) {
-        size_t layers = lm_role_per_layer((lm_role)role) ? self->config.layers : 1;
-        for (size_t layer = 0; !status && layer < layers; layer++) {
-            lm_linear *linear = lm_model_linear(self, (lm_role)role, layer);
-            if (linear != NULL && lm_adapter_file_config(file)->targets[role]) {
-                status = read_pair(context, file, linear, (lm_role)role, layer, error);
-            }
-        }
-    }
-    lm_adapter_close(file);
-    return status;
-}
-
-static temper_status open_model(const lm_context *context, const lm_file_set *files, bool keep,
-                                lm_model **out, temper_error *error) {
+static temper_status open_model(const lm_context *context, const lm_file_set *files, const double *weights,
+                                bool keep, lm_model **out, temper_error *error) {
     lm_checkpoint *checkpoint = NULL;
     lm_model *self = NULL;
     if (lm_file_find(files, "base/adapter_config.json") != NULL) {
@@ -144,8 +85,8 @@ static temper_status open_model(const lm_context *context, const lm_file_set *fi
     if (!status) {
         status = read_model(context, checkpoint, self, keep, error);
     }
-    if (!status && lm_file_find(files, "adapter_config.json") != NULL) {
-        status = read_adapter(context, files, self, error);
+    if (!status) {
+        status = lm_adapters_read(context, files, weights, self, error);
     }
     lm_checkpoint_close(checkpoint);
     if (status) {
@@ -158,10 +99,15 @@ static temper_status open_model(const lm_context *context, const lm_file_set *fi
 
 temper_status lm_model_open(const lm_context *context, const lm_file_set *files, lm_model **out,
                             temper_error *error) {
-    return open_model(context, files, false, out, error);
+    return open_model(context, files, NULL, false, out, error);
+}
+
+temper_status lm_model_open_weighted(const lm_context *context, const lm_file_set *files,
+                                     const double *weights, lm_model **out, temper_error *error) {
+    return open_model(context, files, weights, false, out, error);
 }
 
 temper_status lm_model_open_training(const lm_context *context, const lm_file_set *files, lm_model **out,
                                      temper_error *error) {
-    return open_model(context, files, true, out, error);
+    return open_model(context, files, NULL, true, out, error);
 }

@@ -223,12 +223,15 @@ temper_status lm_model_pack(const lm_context *context, lm_model *self, bool trai
 temper_status lm_model_reserve(const lm_context *context, const lm_model *self, size_t rows,
                                temper_error *error) {
     size_t bytes = lm_linear_scratch(context, &self->head, rows);
-    const lm_block *block = &self->blocks[0];
-    const lm_linear *linears[] = {&block->query, &block->key, &block->value, &block->output,
-                                  &block->gate,  &block->up,  &block->down};
-    for (size_t i = 0; i < BLOCK_LINEARS; i++) { /* every layer has these shapes */
-        size_t bytes_of_one = lm_linear_scratch(context, linears[i], rows);
-        bytes = bytes_of_one > bytes ? bytes_of_one : bytes;
+    /* Every layer has these shapes, but an adapter's rank may be a layer's own. */
+    for (size_t layer = 0; layer < (self->lora_rank == 0 ? 1 : self->config.layers); layer++) {
+        const lm_block *block = &self->blocks[layer];
+        const lm_linear *linears[] = {&block->query, &block->key, &block->value, &block->output,
+                                      &block->gate,  &block->up,  &block->down};
+        for (size_t i = 0; i < BLOCK_LINEARS; i++) {
+            size_t bytes_of_one = lm_linear_scratch(context, linears[i], rows);
+            bytes = bytes_of_one > bytes ? bytes_of_one : bytes;
+        }
     }
     return lm_context_reserve(context, bytes, error);
 }
@@ -256,6 +259,7 @@ void lm_model_close(lm_model *self) {
     if (self == NULL) {
         return;
     }
+    lm_adapters_free(self);
     for (size_t layer = 0; self->blocks != NULL && layer < self->config.layers; layer++) {
         lm_block *block = &self->blocks[layer];
         for (size_t i = 0; i < BLOCK_LINEARS; i++) {
