@@ -87,6 +87,13 @@ temper_status lm_safetensors_write(const lm_tensor *tensors, size_t count, const
                                    size_t metadata_pairs, lm_write *write, void *context,
                                    temper_error *error);
 
+/* The same with tensors made one at a time: those whose data is NULL are fetched when their turn comes, by their index
+ * among `tensors`, into `out` (of tensor.bytes bytes). */
+typedef temper_status lm_fetch(void *context, size_t index, void *out, temper_error *error);
+temper_status lm_safetensors_stream(const lm_tensor *tensors, size_t count, const char *const *metadata,
+                                    size_t metadata_pairs, lm_fetch *fetch, void *fetch_context,
+                                    lm_write *write, void *context, temper_error *error);
+
 /* --- GGUF v2/v3 (ggml docs/gguf.md) --- */
 typedef struct lm_gguf lm_gguf;
 temper_status lm_gguf_open(const lm_file *file, lm_gguf **out, temper_error *error);
@@ -103,5 +110,28 @@ bool lm_gguf_array_string(const lm_gguf *self, const char *key, size_t index, co
                           size_t *length);
 bool lm_gguf_array_number(const lm_gguf *self, const char *key, size_t index, double *out);
 void lm_gguf_close(lm_gguf *self);
+
+/* Puts a GGUF v3 together: pairs first, in the order of the calls; then tensors (row-major shapes), fetched one at a time
+ * when it is written. Memory that fails is remembered and said by lm_gguf_writer_write. */
+typedef struct lm_gguf_writer lm_gguf_writer;
+lm_gguf_writer *lm_gguf_writer_new(void);
+void lm_gguf_writer_string(lm_gguf_writer *self, const char *key, const char *text, size_t length);
+void lm_gguf_writer_integer(lm_gguf_writer *self, const char *key, uint32_t value);
+void lm_gguf_writer_number(lm_gguf_writer *self, const char *key, double value); /* as f32 */
+void lm_gguf_writer_flag(lm_gguf_writer *self, const char *key, bool value);
+/* An array: begin, then its items; `count` of them. */
+typedef enum lm_gguf_item { LM_GGUF_STRINGS, LM_GGUF_NUMBERS, LM_GGUF_INTEGERS, LM_GGUF_FLAGS } lm_gguf_item;
+void lm_gguf_writer_array(lm_gguf_writer *self, const char *key, lm_gguf_item kind, size_t count);
+void lm_gguf_writer_item_string(lm_gguf_writer *self, const char *text, size_t length);
+void lm_gguf_writer_item_number(lm_gguf_writer *self, double value);
+void lm_gguf_writer_item_integer(lm_gguf_writer *self, int32_t value);
+void lm_gguf_writer_item_flag(lm_gguf_writer *self, bool value);
+/* A pair of another file, as it stands there, under the same key; false: it has no such key. */
+bool lm_gguf_writer_copy(lm_gguf_writer *self, const lm_gguf *from, const char *key);
+/* The name is copied; data may be NULL. Returns the tensor's index. */
+size_t lm_gguf_writer_tensor(lm_gguf_writer *self, const lm_tensor *tensor);
+temper_status lm_gguf_writer_write(const lm_gguf_writer *self, lm_fetch *fetch, void *fetch_context,
+                                   lm_write *write, void *context, temper_error *error);
+void lm_gguf_writer_free(lm_gguf_writer *self);
 
 #endif

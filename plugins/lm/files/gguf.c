@@ -33,7 +33,9 @@ struct pair {
     enum gguf_type type, item; /* item: an array's */
     size_t length;             /* of a string or an array */
     const unsigned char *data;
-    size_t *strings; /* an array's strings: their offsets from `data`, each at its 8-byte length */
+    size_t *strings;          /* an array's strings: their offsets from `data`, each at its 8-byte length */
+    const unsigned char *raw; /* from its type on ... */
+    size_t raw_size;          /* ... to its end */
 };
 
 struct record {
@@ -150,6 +152,7 @@ static temper_status read_pair(struct cursor *cursor, struct pair *pair, size_t 
     if (!take_string(cursor, &pair->key, &pair->key_length) || !take_u32(cursor, &type)) {
         return cut_short(cursor, "metadata pair", index, error);
     }
+    pair->raw = (const unsigned char *)cursor->file->data + cursor->at - sizeof type;
     if (pair->key_length > 1024) {
         return temper_fail(error, TEMPER_INVALID, "%s: metadata pair %zu has a key of %zu bytes",
                            cursor->file->name, index, pair->key_length);
@@ -201,6 +204,8 @@ static temper_status read_pairs(lm_gguf *self, struct cursor *cursor, uint64_t c
         if (status) {
             return status;
         }
+        const unsigned char *end = (const unsigned char *)cursor->file->data + cursor->at;
+        self->pairs[i].raw_size = (size_t)(end - self->pairs[i].raw);
     }
     qsort(self->pairs, self->pair_count, sizeof *self->pairs, by_key);
     for (size_t i = 1; i < self->pair_count; i++) {
@@ -244,14 +249,9 @@ static temper_status read_record(struct cursor *cursor, struct record *record, s
 }
 
 static bool own_dtype(uint32_t type, lm_dtype *out) {
-    static const struct {
-        uint32_t type;
-        lm_dtype dtype;
-    } own[] = {{0, LM_F32},  {1, LM_F16},   {30, LM_BF16}, {8, LM_Q8_0},
-               {2, LM_Q4_0}, {12, LM_Q4_K}, {13, LM_Q5_K}, {14, LM_Q6_K}};
-    for (size_t i = 0; i < sizeof own / sizeof *own; i++) {
-        if (own[i].type == type) {
-            *out = own[i].dtype;
+    for (size_t i = 0; i < LM_DTYPE_COUNT; i++) {
+        if (lm_gguf_type((lm_dtype)i) == type) {
+            *out = (lm_dtype)i;
             return true;
         }
     }
@@ -492,6 +492,12 @@ static const struct pair *find_pair(const lm_gguf *self, const char *key) {
         }
     }
     return NULL;
+}
+
+const void *lm_gguf_raw(const lm_gguf *self, const char *key, size_t *size) {
+    const struct pair *pair = find_pair(self, key);
+    *size = pair == NULL ? 0 : pair->raw_size;
+    return pair == NULL ? NULL : pair->raw;
 }
 
 /* One integer of the file, of any width; a u64 past int64 is no integer here. */

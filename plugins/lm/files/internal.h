@@ -38,6 +38,9 @@ const char *lm_gguf_unread(const lm_gguf *self, const char *name);
 /* Metadata keys in turn, to refuse those not understood; not 0-terminated. */
 size_t lm_gguf_key_count(const lm_gguf *self);
 const char *lm_gguf_key_at(const lm_gguf *self, size_t index, size_t *length);
+uint32_t lm_gguf_type(lm_dtype dtype); /* ggml's number */
+/* A pair as it stands in the file, from its type on. */
+const void *lm_gguf_raw(const lm_gguf *self, const char *key, size_t *size);
 bool lm_gguf_bool(const lm_gguf *self, const char *key, bool *out);
 
 /* An architecture: a row of the table in architectures.c. */

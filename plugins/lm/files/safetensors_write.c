@@ -25,7 +25,7 @@ static temper_status check_tensors(const lm_tensor **sorted, size_t count, tempe
     for (size_t i = 0; i < count; i++) {
         const lm_tensor *tensor = sorted[i];
         size_t bytes = lm_dtype_size(tensor->dtype);
-        bool overflow = tensor->rank > LM_MAX_RANK;
+        bool overflow = tensor->rank > LM_MAX_RANK || bytes == 0; /* no blocks in this format */
         for (unsigned side = 0; !overflow && side < tensor->rank; side++) {
             overflow = __builtin_mul_overflow(bytes, tensor->shape[side], &bytes);
         }
@@ -78,9 +78,42 @@ out:
     return text;
 }
 
+/* The tensors one after another; one that has no data yet is fetched into `room`, which holds the largest of those. */
+static temper_status write_data(const lm_tensor *tensors, const lm_tensor *const *sorted, size_t count,
+                                lm_fetch *fetch, void *fetch_context, lm_write *write, void *context,
+                                temper_error *error) {
+    size_t most = 0;
+    temper_status status = TEMPER_OK;
+    for (size_t i = 0; i < count; i++) {
+        most = sorted[i]->data == NULL && sorted[i]->bytes > most ? sorted[i]->bytes : most;
+    }
+    void *room = malloc(most + 1);
+    if (room == NULL) {
+        return temper_fail(error, TEMPER_NO_MEMORY, "no memory for a tensor of %zu bytes", most);
+    }
+    for (size_t i = 0; i < count && !status; i++) {
+        const void *data = sorted[i]->data;
+        if (data == NULL) {
+            status = fetch(fetch_context, (size_t)(sorted[i] - tensors), room, error);
+            data = room;
+        }
+        if (!status && sorted[i]->bytes > 0) {
+            status = write(context, data, sorted[i]->bytes, error);
+        }
+    }
+    free(room);
+    return status;
+}
+
 temper_status lm_safetensors_write(const lm_tensor *tensors, size_t count, const char *const *metadata,
                                    size_t metadata_pairs, lm_write *write, void *context,
                                    temper_error *error) {
+    return lm_safetensors_stream(tensors, count, metadata, metadata_pairs, NULL, NULL, write, context, error);
+}
+
+temper_status lm_safetensors_stream(const lm_tensor *tensors, size_t count, const char *const *metadata,
+                                    size_t metadata_pairs, lm_fetch *fetch, void *fetch_context,
+                                    lm_write *write, void *context, temper_error *error) {
     temper_status status;
     char *header = NULL;
     const lm_tensor **sorted = malloc((count + 1) * sizeof *sorted);
@@ -108,11 +141,7 @@ temper_status lm_safetensors_write(const lm_tensor *tensors, size_t count, const
         (length > used && (status = write(context, "        ", (size_t)length - used, error)))) {
         goto out;
     }
-    for (size_t i = 0; i < count && !status; i++) {
-        if (sorted[i]->bytes > 0) {
-            status = write(context, sorted[i]->data, sorted[i]->bytes, error);
-        }
-    }
+    status = write_data(tensors, sorted, count, fetch, fetch_context, write, context, error);
 out:
     free(header);
     free(sorted);
