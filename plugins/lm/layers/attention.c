@@ -73,6 +73,7 @@ typedef struct attention_job {
     size_t window;
     const lm_attention_rows *sequences;
     size_t scores_stride; /* elements; also the most keys any query here scores at once */
+    size_t slices;        /* blocks of queries that the longest sequence has */
 } attention_job;
 
 /* This layer's part of the block that holds a position. */
@@ -323,30 +324,29 @@ static void attend_blocks(const attention_job *job, queries all, void *memory) {
     }
 }
 
-/* The queries of one kv head, whose keys and values are appended. */
-static void attend_head(const attention_job *job, const lm_attention_rows *rows, size_t kv_head,
-                        size_t worker) {
+/* The queries of a sequence's one head. */
+static queries queries_of(const attention_job *job, const lm_attention_rows *rows, size_t head) {
     const lm_config *config = job->config;
-    size_t group = config->heads / config->kv_heads;
-    size_t size = config->head_size, width = config->heads * size, head = kv_head * group;
-    queries self = {.q = rows->q + head * size,
-                    .out = rows->out + head * size,
-                    .position = rows->cache->length,
-                    .cache = rows->cache,
-                    .kv_head = kv_head};
-    if (rows->n == 1) { /* the heads that share these keys are the rows */
-        self.rows = group, self.step = 0;
-        self.q_stride = self.out_stride = size;
-        attend_blocks(job, self, lm_context_scratch(job->context, worker));
-        return;
-    }
-    self.rows = rows->n, self.step = 1;
-    self.q_stride = self.out_stride = width;
-    for (size_t h = 0; h < group; h++) {
-        attend_blocks(job, self, lm_context_scratch(job->context, worker));
-        self.q += size;
-        self.out += size;
-    }
+    size_t size = config->head_size, width = config->heads * size;
+    return (queries){.q = rows->q + head * size,
+                     .q_stride = width,
+                     .rows = rows->n,
+                     .position = rows->cache->length,
+                     .step = 1,
+                     .out = rows->out + head * size,
+                     .out_stride = width,
+                     .cache = rows->cache,
+                     .kv_head = head / (config->heads / config->kv_heads)};
+}
+
+/* One new row: the heads that share these keys are the rows. */
+static void attend_one(const attention_job *job, const lm_attention_rows *rows, size_t kv_head,
+                       size_t worker) {
+    size_t group = job->config->heads / job->config->kv_heads;
+    queries self = queries_of(job, rows, kv_head * group);
+    self.rows = group, self.step = 0;
+    self.q_stride = self.out_stride = job->config->head_size;
+    attend_blocks(job, self, lm_context_scratch(job->context, worker));
 }
 
 static size_t panel_groups(const lm_config *config) {
@@ -355,8 +355,8 @@ static size_t panel_groups(const lm_config *config) {
 }
 
 /* Heads whose values share a panel go to one worker, and are appended before any of them is read: a tile loads whole
- * rows of the panel, the neighbours' columns with them. */
-static void attend_group(void *argument, size_t index, size_t worker) {
+ * rows of the panel, the neighbours' columns with them. A sequence of one new row is done then. */
+static void append_group(void *argument, size_t index, size_t worker) {
     const attention_job *job = argument;
     const lm_config *config = job->config;
     size_t groups = panel_groups(config), shared = sharing(config->head_size);
@@ -367,9 +367,27 @@ static void attend_group(void *argument, size_t index, size_t worker) {
         append_keys(job, rows, head);
         append_values(job, rows, head);
     }
-    for (size_t head = first; head < end; head++) {
-        attend_head(job, rows, head, worker);
+    for (size_t head = first; rows->n == 1 && head < end; head++) {
+        attend_one(job, rows, head, worker);
     }
+}
+
+/* A block of queries of one head of one sequence, all keys and values appended: the last ones, which see most keys, come
+ * first, so that no worker is left with a long one in the end. */
+static void attend_slice(void *argument, size_t index, size_t worker) {
+    const attention_job *job = argument;
+    size_t heads = job->config->heads, slice = job->slices - 1 - index / heads % job->slices;
+    const lm_attention_rows *rows = &job->sequences[index / heads / job->slices];
+    size_t first = slice * LM_QUERY_BLOCK;
+    if (rows->n < 2 || first >= rows->n) {
+        return;
+    }
+    queries self = queries_of(job, rows, index % heads);
+    self.q += first * self.q_stride;
+    self.out += first * self.out_stride;
+    self.position += first;
+    self.rows = rows->n - first < LM_QUERY_BLOCK ? rows->n - first : LM_QUERY_BLOCK;
+    attend_blocks(job, self, lm_context_scratch(job->context, worker));
 }
 
 size_t lm_attention_scratch(const lm_context *context, const lm_config *config, size_t keys) {
@@ -379,9 +397,10 @@ size_t lm_attention_scratch(const lm_context *context, const lm_config *config, 
 
 temper_status lm_attention_forward(const lm_context *context, const lm_config *config, size_t window,
                                    const lm_attention_rows *sequences, size_t count, temper_error *error) {
-    size_t keys = 0, work = 0;
+    size_t keys = 0, work = 0, most = 0;
     for (size_t i = 0; i < count; i++) {
         size_t end = sequences[i].cache->length + sequences[i].n;
+        most = sequences[i].n > most ? sequences[i].n : most;
         if (end > sequences[i].cache->capacity) {
             return temper_fail(error, TEMPER_INVALID, "%zu positions do not fit a cache of %zu", end,
                                sequences[i].cache->capacity);
@@ -389,12 +408,20 @@ temper_status lm_attention_forward(const lm_context *context, const lm_config *c
         keys = end > keys ? end : keys;
         work += sequences[i].n * end * config->heads * (2 * config->head_size + 8);
     }
-    attention_job job = {context, config, window, sequences, panels(keys) * LM_PANEL};
+    attention_job job = {context,
+                         config,
+                         window,
+                         sequences,
+                         panels(keys) * LM_PANEL,
+                         (most + LM_QUERY_BLOCK - 1) / LM_QUERY_BLOCK};
     temper_status status = lm_context_reserve(context, lm_attention_scratch(context, config, keys), error);
     if (status) {
         return status;
     }
-    lm_context_run(context, work, count * panel_groups(config), attend_group, &job);
+    lm_context_run(context, work, count * panel_groups(config), append_group, &job);
+    if (most > 1) {
+        lm_context_run(context, work, count * job.slices * config->heads, attend_slice, &job);
+    }
     for (size_t i = 0; i < count; i++) {
         sequences[i].cache->length += sequences[i].n;
     }

@@ -1,10 +1,15 @@
 /* forward.c: the forward pass.
  *
- * Invariant: rows of all sequences go through the same layers in the same order, whoever asks. Working rows live in one
- * block of the context; a pass that keeps its activations uses theirs instead, and computes nothing differently. */
+ * Invariant: rows of all sequences go through the same layers in the same order, whoever asks. All but attention is of a
+ * row alone. So with many rows a worker takes a few of them all the way from one attention to the next, its working rows
+ * in its cache; with few, workers share each product, since the weights are what costs. Working rows live in one block
+ * of the context; a pass that keeps its activations uses theirs instead. None of this computes anything differently. */
 #include "internal.h"
 
 #include <stdlib.h>
+
+/* Rows that a worker takes at a time: enough that reading the weights for them is not felt. */
+enum { ROWS_AT_ONCE = 256, ROWS_TO_SHARE = 48 };
 
 /* A pass over R rows. */
 typedef struct pass {
@@ -12,33 +17,53 @@ typedef struct pass {
     const lm_model *model;
     const lm_sequence *sequences;
     size_t count, rows;
+    lm_activations *keep;
+    lm_real *final_normed;
+    size_t pieces, piece;         /* the rows are cut into so many pieces, of at most so many rows */
+    size_t layer;                 /* whose attention comes next */
     size_t *positions;            /* [R] */
+    int32_t *ids;                 /* [R] */
     lm_attention_rows *attention; /* [count] */
     lm_cache_layer *temporary;    /* [count], for sequences without a cache */
-    lm_real *residual, *added, *hidden;
-    struct lm_block_activations work; /* where a block writes, when nothing is kept */
+    lm_real *residual;            /* [R][H] */
+    struct lm_block_activations
+        work;                /* where a block writes, when nothing is kept: q, k, v, attended [R][...], ... */
+    lm_real *added, *hidden; /* ... and these and the rest [piece][...] for each worker that takes pieces */
 } pass;
+
+/* Pieces of rows for workers, or one piece whose products they share. */
+static void cut(pass *self) {
+    size_t workers = self->context->parallel.workers;
+    self->pieces = 1;
+    if (self->rows >= ROWS_TO_SHARE * workers) {
+        self->pieces = (self->rows + ROWS_AT_ONCE - 1) / ROWS_AT_ONCE;
+        self->pieces = (self->pieces + workers - 1) / workers * workers;
+    }
+    self->piece = (self->rows + self->pieces - 1) / self->pieces;
+}
 
 static void carve_pass(lm_carver *carver, pass *self) {
     const lm_config *config = &self->model->config;
-    size_t rows = self->rows, width = config->heads * config->head_size;
-    size_t kv_width = config->kv_heads * config->head_size;
+    cut(self);
+    size_t width = config->heads * config->head_size, kv_width = config->kv_heads * config->head_size;
+    size_t rows = self->rows, own = self->piece * (self->pieces > 1 ? self->context->parallel.workers : 1);
     self->positions = lm_carve(carver, rows, sizeof *self->positions);
+    self->ids = lm_carve(carver, rows, sizeof *self->ids);
     self->attention = lm_carve(carver, self->count, sizeof *self->attention);
     self->temporary = lm_carve(carver, self->count, sizeof *self->temporary);
     self->residual = lm_carve(carver, rows, config->hidden * sizeof(lm_real));
-    self->added = lm_carve(carver, rows, config->hidden * sizeof(lm_real));
-    self->hidden = lm_carve(carver, rows, self->model->lora_rank * sizeof(lm_real));
-    self->work.normed = self->work.feed_normed = lm_carve(carver, rows, config->hidden * sizeof(lm_real));
     self->work.q = lm_carve(carver, rows, width * sizeof(lm_real));
     self->work.k = lm_carve(carver, rows, kv_width * sizeof(lm_real));
     self->work.v = lm_carve(carver, rows, kv_width * sizeof(lm_real));
     self->work.attended = lm_carve(carver, rows, width * sizeof(lm_real));
+    self->added = lm_carve(carver, own, config->hidden * sizeof(lm_real));
+    self->hidden = lm_carve(carver, own, self->model->lora_rank * sizeof(lm_real));
+    self->work.normed = self->work.feed_normed = lm_carve(carver, own, config->hidden * sizeof(lm_real));
     if (config->activation == LM_SWIGLU) {
-        self->work.gate = lm_carve(carver, rows, config->intermediate * sizeof(lm_real));
+        self->work.gate = lm_carve(carver, own, config->intermediate * sizeof(lm_real));
     }
-    self->work.up = lm_carve(carver, rows, config->intermediate * sizeof(lm_real));
-    self->work.activated = lm_carve(carver, rows, config->intermediate * sizeof(lm_real));
+    self->work.up = lm_carve(carver, own, config->intermediate * sizeof(lm_real));
+    self->work.activated = lm_carve(carver, own, config->intermediate * sizeof(lm_real));
 }
 
 /* Every id and length, before anything is touched. */
@@ -91,51 +116,176 @@ static temper_status open_caches(pass *self, temper_error *error) {
     return TEMPER_OK;
 }
 
-/* The f32 value of each token's row (and of its learned position): not rounded to the profile's operand type. */
-static void embed(const pass *self, lm_real *x) {
-    const lm_model *model = self->model;
-    size_t n = model->config.hidden, row = 0;
+static void number_rows(const pass *self) {
+    size_t row = 0;
     for (size_t i = 0; i < self->count; i++) {
         const lm_sequence *sequence = &self->sequences[i];
         size_t position = sequence->cache == NULL ? 0 : sequence->cache->length;
         for (size_t j = 0; j < sequence->count; j++, row++) {
             self->positions[row] = position + j;
-            memcpy(x + row * n, model->embedding + (size_t)sequence->ids[j] * n, n * sizeof *x);
-            if (model->position_embedding != NULL) {
-                self->context->kernels->add(x + row * n, model->position_embedding + (position + j) * n, n);
-            }
+            self->ids[row] = sequence->ids[j];
         }
     }
 }
 
-typedef struct add_job {
-    const lm_kernels *kernels;
-    lm_real *to;
-    const lm_real *from, *added;
-    size_t n;
-} add_job;
+/* Some rows on their way: whose context works on them, and where a worker's own working rows are. */
+typedef struct some_rows {
+    const lm_context *context;
+    size_t first, count, slot;
+} some_rows;
 
-static void add_range(void *argument, size_t begin, size_t end, size_t worker) {
-    const add_job *job = argument;
-    size_t from = begin * job->n, count = (end - begin) * job->n;
-    (void)worker;
-    if (job->to != job->from) {
-        memcpy(job->to + from, job->from + from, count * sizeof *job->to);
+/* The f32 value of each token's row (and of its learned position): not rounded to the profile's operand type. */
+static void embed(const pass *self, const some_rows *rows, lm_real *x) {
+    const lm_model *model = self->model;
+    size_t n = model->config.hidden;
+    for (size_t i = 0; i < rows->count; i++, x += n) {
+        size_t row = rows->first + i;
+        memcpy(x, model->embedding + (size_t)self->ids[row] * n, n * sizeof *x);
+        if (model->position_embedding != NULL) {
+            self->context->kernels->add(x, model->position_embedding + self->positions[row] * n, n);
+        }
     }
-    job->kernels->add(job->to + from, job->added + from, count);
+}
+
+/* The residual stream entering a block; behind the last: leaving it. */
+static lm_real *stream(const pass *self, size_t layer, size_t row) {
+    const lm_activations *keep = self->keep;
+    lm_real *all = keep == NULL                         ? self->residual
+                   : layer < self->model->config.layers ? keep->blocks[layer].input
+                                                        : keep->last;
+    return all + row * self->model->config.hidden;
+}
+
+static lm_real *after(lm_real *values, size_t rows, size_t width) {
+    return values == NULL ? NULL : values + rows * width;
+}
+
+/* Where these rows of a block are written. */
+static struct lm_block_activations places(const pass *self, size_t layer, const some_rows *rows) {
+    const lm_config *config = &self->model->config;
+    struct lm_block_activations at = self->keep == NULL ? self->work : self->keep->blocks[layer];
+    size_t width = config->heads * config->head_size, kv_width = config->kv_heads * config->head_size;
+    size_t all = rows->first, own = self->keep == NULL ? rows->slot * self->piece : all;
+    at.normed = after(at.normed, own, config->hidden);
+    at.norm_statistics = after(at.norm_statistics, own, 2);
+    at.q = after(at.q, all, width);
+    at.k = after(at.k, all, kv_width);
+    at.v = after(at.v, all, kv_width);
+    at.attended = after(at.attended, all, width);
+    at.middle = self->keep == NULL ? stream(self, layer, all) : after(at.middle, all, config->hidden);
+    at.feed_normed = after(at.feed_normed, own, config->hidden);
+    at.feed_statistics = after(at.feed_statistics, own, 2);
+    at.gate = after(at.gate, own, config->intermediate);
+    at.up = after(at.up, own, config->intermediate);
+    at.activated = after(at.activated, own, config->intermediate);
+    for (size_t i = 0; i < 7; i++) {
+        at.lora_hidden[i] = at.lora_hidden[i] == NULL
+                                ? after(self->hidden, rows->slot * self->piece, self->model->lora_rank)
+                                : after(at.lora_hidden[i], all, self->model->lora_rank);
+    }
+    return at;
 }
 
 /* to = from + added */
-static void add_residual(const pass *self, lm_real *to, const lm_real *from, const lm_real *added) {
-    add_job job = {self->context->kernels, to, from, added, self->model->config.hidden};
-    lm_context_ranges(self->context, self->rows * job.n, self->rows, 1, add_range, &job);
+static void add_residual(const pass *self, lm_real *to, const lm_real *from, const lm_real *added,
+                         size_t rows) {
+    size_t count = rows * self->model->config.hidden;
+    if (to != from) {
+        memcpy(to, from, count * sizeof *to);
+    }
+    self->context->kernels->add(to, added, count);
 }
 
-static temper_status attend(pass *self, size_t layer, const struct lm_block_activations *at,
-                            temper_error *error) {
+/* A block up to its attention. */
+static void before_attention(const pass *self, size_t layer, const some_rows *rows) {
+    const lm_context *context = rows->context;
+    const lm_model *model = self->model;
+    const lm_config *config = &model->config;
+    const lm_block *block = &model->blocks[layer];
+    struct lm_block_activations at = places(self, layer, rows);
+    size_t count = rows->count;
+    lm_norm_forward(context, &block->attention_norm, stream(self, layer, rows->first), count, config->hidden,
+                    at.normed, at.norm_statistics);
+    lm_linear_forward(context, &block->query, at.normed, count, at.q, at.lora_hidden[0]);
+    lm_linear_forward(context, &block->key, at.normed, count, at.k, at.lora_hidden[1]);
+    lm_linear_forward(context, &block->value, at.normed, count, at.v, at.lora_hidden[2]);
+    if (model->cosine != NULL) {
+        const size_t *positions = self->positions + rows->first;
+        lm_rope_rows(context, at.q, count, config->heads, config->head_size, positions, model->cosine,
+                     model->sine, false);
+        lm_rope_rows(context, at.k, count, config->kv_heads, config->head_size, positions, model->cosine,
+                     model->sine, false);
+    }
+}
+
+/* The rest of it. */
+static void after_attention(const pass *self, size_t layer, const some_rows *rows) {
+    const lm_context *context = rows->context;
+    const lm_config *config = &self->model->config;
+    const lm_block *block = &self->model->blocks[layer];
+    struct lm_block_activations at = places(self, layer, rows);
+    size_t count = rows->count;
+    lm_real *added = after(self->added, rows->slot * self->piece, config->hidden);
+    lm_linear_forward(context, &block->output, at.attended, count, added, at.lora_hidden[3]);
+    add_residual(self, at.middle, stream(self, layer, rows->first), added, count);
+
+    lm_norm_forward(context, &block->feed_norm, at.middle, count, config->hidden, at.feed_normed,
+                    at.feed_statistics);
+    if (config->activation == LM_SWIGLU) {
+        lm_linear_forward(context, &block->gate, at.feed_normed, count, at.gate, at.lora_hidden[4]);
+    }
+    lm_linear_forward(context, &block->up, at.feed_normed, count, at.up, at.lora_hidden[5]);
+    lm_activation_forward(context, config->activation, at.gate, at.up, count, config->intermediate,
+                          at.activated);
+    lm_linear_forward(context, &block->down, at.activated, count, added, at.lora_hidden[6]);
+    add_residual(self, stream(self, layer + 1, rows->first), at.middle, added, count);
+}
+
+static void finish_rows(const pass *self, const some_rows *rows) {
+    const lm_activations *keep = self->keep;
+    size_t n = self->model->config.hidden;
+    lm_real *normed = self->final_normed != NULL ? self->final_normed : keep->final_normed;
+    normed += rows->first * n;
+    lm_norm_forward(rows->context, &self->model->final_norm, stream(self, self->layer, rows->first),
+                    rows->count, n, normed, keep == NULL ? NULL : keep->last_statistics + 2 * rows->first);
+    if (keep != NULL && self->final_normed != NULL && self->final_normed != keep->final_normed) {
+        memcpy(keep->final_normed + rows->first * n, normed, rows->count * n * sizeof *normed);
+    }
+}
+
+/* From the attention before to the next one, or to the end. */
+static void between_attentions(const pass *self, const some_rows *rows) {
+    if (self->layer == 0) {
+        embed(self, rows, stream(self, 0, rows->first));
+    } else {
+        after_attention(self, self->layer - 1, rows);
+    }
+    if (self->layer < self->model->config.layers) {
+        before_attention(self, self->layer, rows);
+    } else {
+        finish_rows(self, rows);
+    }
+}
+
+/* A piece, by a worker who does all of it. */
+static void take_piece(void *argument, size_t index, size_t worker) {
+    const pass *self = argument;
+    lm_scratch scratch = {.buffers = self->context->scratch->buffers + worker,
+                          .size = self->context->scratch->size};
+    lm_context alone = *self->context;
+    alone.parallel = lm_serial();
+    alone.scratch = &scratch;
+    size_t share = self->rows / self->pieces, longer = self->rows % self->pieces;
+    some_rows rows = {&alone, index * share + (index < longer ? index : longer), share + (index < longer),
+                      worker};
+    between_attentions(self, &rows);
+}
+
+static temper_status attend(pass *self, size_t layer, temper_error *error) {
     const lm_config *config = &self->model->config;
     size_t width = config->heads * config->head_size, kv_width = config->kv_heads * config->head_size;
     size_t row = 0, used = 0;
+    const struct lm_block_activations *at = self->keep == NULL ? &self->work : &self->keep->blocks[layer];
     for (size_t i = 0; i < self->count; i++) {
         const lm_sequence *sequence = &self->sequences[i];
         if (sequence->count == 0) {
@@ -154,72 +304,23 @@ static temper_status attend(pass *self, size_t layer, const struct lm_block_acti
     return lm_attention_forward(self->context, config, config->window[layer], self->attention, used, error);
 }
 
-/* One block: from `x` through `middle` to `next`; at: where its activations go. */
-static temper_status run_block(pass *self, size_t layer, const struct lm_block_activations *at,
-                               const lm_real *x, lm_real *middle, lm_real *next, temper_error *error) {
-    const lm_context *context = self->context;
-    const lm_model *model = self->model;
-    const lm_config *config = &model->config;
-    const lm_block *block = &model->blocks[layer];
-    size_t rows = self->rows;
-    lm_real *hidden[7];
-    for (size_t i = 0; i < 7; i++) {
-        hidden[i] = at->lora_hidden[i] == NULL ? self->hidden : at->lora_hidden[i];
-    }
-    lm_norm_forward(context, &block->attention_norm, x, rows, config->hidden, at->normed,
-                    at->norm_statistics);
-    lm_linear_forward(context, &block->query, at->normed, rows, at->q, hidden[0]);
-    lm_linear_forward(context, &block->key, at->normed, rows, at->k, hidden[1]);
-    lm_linear_forward(context, &block->value, at->normed, rows, at->v, hidden[2]);
-    if (model->cosine != NULL) {
-        lm_rope_rows(context, at->q, rows, config->heads, config->head_size, self->positions, model->cosine,
-                     model->sine, false);
-        lm_rope_rows(context, at->k, rows, config->kv_heads, config->head_size, self->positions,
-                     model->cosine, model->sine, false);
-    }
-    temper_status status = attend(self, layer, at, error);
-    if (status) {
-        return status;
-    }
-    lm_linear_forward(context, &block->output, at->attended, rows, self->added, hidden[3]);
-    add_residual(self, middle, x, self->added);
-
-    lm_norm_forward(context, &block->feed_norm, middle, rows, config->hidden, at->feed_normed,
-                    at->feed_statistics);
-    if (config->activation == LM_SWIGLU) {
-        lm_linear_forward(context, &block->gate, at->feed_normed, rows, at->gate, hidden[4]);
-    }
-    lm_linear_forward(context, &block->up, at->feed_normed, rows, at->up, hidden[5]);
-    lm_activation_forward(context, config->activation, at->gate, at->up, rows, config->intermediate,
-                          at->activated);
-    lm_linear_forward(context, &block->down, at->activated, rows, self->added, hidden[6]);
-    add_residual(self, next, middle, self->added);
-    return TEMPER_OK;
-}
-
-static temper_status run(pass *self, lm_real *final_normed, lm_activations *keep, temper_error *error) {
+static temper_status run(pass *self, temper_error *error) {
     const lm_config *config = &self->model->config;
-    lm_real *x = keep == NULL ? self->residual : keep->blocks[0].input;
-    embed(self, x);
-    for (size_t layer = 0; layer < config->layers; layer++) {
-        const struct lm_block_activations *at = keep == NULL ? &self->work : &keep->blocks[layer];
-        lm_real *middle = keep == NULL ? x : at->middle;
-        lm_real *next = keep == NULL                 ? x
-                        : layer + 1 < config->layers ? keep->blocks[layer + 1].input
-                                                     : keep->last;
-        temper_status status = run_block(self, layer, at, x, middle, next, error);
-        if (status) {
-            return status;
+    temper_status status = TEMPER_OK;
+    number_rows(self);
+    for (self->layer = 0; !status && self->layer <= config->layers; self->layer++) {
+        if (self->pieces > 1) {
+            lm_context_run(self->context, self->rows * config->hidden * config->intermediate, self->pieces,
+                           take_piece, self);
+        } else {
+            some_rows rows = {self->context, 0, self->rows, 0};
+            between_attentions(self, &rows);
         }
-        x = next;
+        if (self->layer < config->layers) {
+            status = attend(self, self->layer, error);
+        }
     }
-    lm_real *normed = final_normed != NULL ? final_normed : keep->final_normed;
-    lm_norm_forward(self->context, &self->model->final_norm, x, self->rows, config->hidden, normed,
-                    keep == NULL ? NULL : keep->last_statistics);
-    if (keep != NULL && normed != keep->final_normed) {
-        memcpy(keep->final_normed, normed, self->rows * config->hidden * sizeof *normed);
-    }
-    return TEMPER_OK;
+    return status;
 }
 
 /* Caches advance together, or not at all. */
@@ -239,7 +340,12 @@ static void settle(const pass *self, bool advance) {
 temper_status lm_model_forward(const lm_context *context, const lm_model *self, const lm_sequence *sequences,
                                size_t count, lm_real *final_normed, lm_activations *keep,
                                temper_error *error) {
-    pass state = {.context = context, .model = self, .sequences = sequences, .count = count};
+    pass state = {.context = context,
+                  .model = self,
+                  .sequences = sequences,
+                  .count = count,
+                  .keep = keep,
+                  .final_normed = final_normed};
     temper_status status = check(self, sequences, count, &state.rows, error);
     if (status || state.rows == 0) {
         return status;
@@ -266,7 +372,7 @@ temper_status lm_model_forward(const lm_context *context, const lm_model *self, 
     carve_pass(&carver, &state);
     status = open_caches(&state, error);
     if (!status) {
-        status = run(&state, final_normed, keep, error);
+        status = run(&state, error);
     }
     for (size_t i = 0; i < count; i++) {
         lm_cache_layer_close(&state.temporary[i]);
