@@ -6,9 +6,7 @@
 #include "base/json.h"
 #include "scheduler/graph.h"
 
-#include <lauxlib.h>
-#include <lua.h>
-#include <lualib.h>
+#include "sandbox/sandbox.h"
 
 enum { LOADER_SOCKET = 3, LOADER_PAGE = 4, LOADER_FILES = 64, LOADER_NAME = 120 };
 #define LOADER_MEMORY ((size_t)256 << 20)
@@ -114,12 +112,8 @@ const char *recipe_hint(loader *state, const char *word, const char *const *name
 void *recipe_grow(lua_State *L, void *items, size_t count, size_t size); /* room for one more; arena */
 const char *recipe_copy(lua_State *L, const char *text, size_t length);
 
-/* sandbox_math.c, sandbox_string.c, sandbox_table.c */
-void sandbox_math(lua_State *L);
+/* power.c */
 bool sandbox_power_is_ours(lua_State *L);
-void sandbox_string(lua_State *L);
-void sandbox_table(lua_State *L);
-void sandbox_push_text(lua_State *L, int index); /* tostring without addresses */
 
 /* module.c */
 /* Reads, hashes and compiles NAME (relative to the recipe's folder); leaves the chunk on the stack or raises. */

@@ -132,6 +132,15 @@ int recipe_fail_here(lua_State *L, const char *format, ...) {
     abort();
 }
 
+/* What sdk/sandbox raises its messages with. */
+int sandbox_fail(lua_State *L, const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    raise_at(L, recipe_place(L), format, arguments);
+    va_end(arguments);
+    abort();
+}
+
 int recipe_no_memory(lua_State *L) {
     recipe_fail_here(L, "out of memory while loading");
 }

@@ -32,6 +32,7 @@ static const struct {
     {"all of core", "core/"},
     {"include", "include/temper/"},
     {"sdk", "sdk/"},
+    {"sandbox", "sdk/sandbox/"},
     {"lm", "plugins/lm/"},
 };
 

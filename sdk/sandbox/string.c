@@ -1,5 +1,5 @@
-/* sandbox_string.c: `string` and tostring without addresses: a pointer in a text would differ from run to run. */
-#include "recipe/internal.h"
+/* string.c: `string` and tostring without addresses: a pointer in a text would differ from run to run. */
+#include "sandbox/sandbox.h"
 
 void sandbox_push_text(lua_State *L, int index) {
     int type = lua_type(L, index);
@@ -47,7 +47,7 @@ static int string_format(lua_State *L) {
             break; /* Lua's own message says what is wrong */
         }
         if (format[i] == 'p') {
-            recipe_fail_here(L, "string.format: %%p is not there: addresses differ from run to run");
+            sandbox_fail(L, "string.format: %%p is not there: addresses differ from run to run");
         }
         if (format[i] == 's') {
             sandbox_push_text(L, argument);

@@ -1,27 +1,8 @@
-/* sandbox_math.c: `math` and `^` with fixed bits. libm's exp, log, sin and pow differ between machines
- * (docs/numerics.md), so math.* is temper/math.h's. The `^` operator calls pow from inside the Lua library: this file
- * defines pow, which the dynamic linker finds in the executable before libm's. That this took effect is checked when a
- * recipe is loaded (sandbox_power_is_ours), and a program in which it did not refuses to load any. */
-#include "recipe/internal.h"
+/* math.c: `math` with fixed bits. libm's exp, log and sin differ between machines (docs/numerics.md), so math.* is
+ * temper/math.h's. The `^` operator calls pow from inside the Lua library; what is done about it is its user's affair. */
+#include "sandbox/sandbox.h"
 
 #include <temper/math.h>
-
-static int power_calls;
-
-__attribute__((visibility("default"))) double pow(double x, double y);
-double pow(double x, double y) {
-    power_calls++;
-    return temper_pow(x, y);
-}
-
-bool sandbox_power_is_ours(lua_State *L) {
-    int before = power_calls;
-    lua_pushnumber(L, 1.75);
-    lua_pushnumber(L, 1.25);
-    lua_arith(L, LUA_OPPOW);
-    lua_pop(L, 1);
-    return power_calls == before + 1;
-}
 
 #define UNARY(name)                                                                                          \
     static int math_##name(lua_State *L) {                                                                   \
@@ -61,7 +42,7 @@ static int math_log(lua_State *L) {
 static int math_missing(lua_State *L) {
     const char *name = lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : "";
     if (strcmp(name, "random") == 0 || strcmp(name, "randomseed") == 0) {
-        recipe_fail_here(
+        sandbox_fail(
             L,
             "'math.%s' is not there: a recipe gives the same plan each time; chance comes from the "
             "run's seed (--seed), inside stages",

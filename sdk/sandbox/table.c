@@ -1,7 +1,7 @@
-/* sandbox_table.c: tables in one order. Lua walks a table in the order of its hash, which is seeded with an address; here
+/* table.c: tables in one order. Lua walks a table in the order of its hash, which is seeded with an address; here
  * `pairs` and `next` walk numbers by value, then strings by bytes, then false and true. table.sort is a merge sort:
  * equal elements keep their order. */
-#include "recipe/internal.h"
+#include "sandbox/sandbox.h"
 
 #include <stdlib.h>
 
@@ -31,7 +31,7 @@ static sort_key key_at(lua_State *L, int index) {
         key.whole = lua_toboolean(L, index);
         break;
     default:
-        recipe_fail_here(
+        sandbox_fail(
             L, "a table with a %s as key has no fixed order to walk in: use texts or numbers as keys",
             luaL_typename(L, index));
     }
