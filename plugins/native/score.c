@@ -71,7 +71,14 @@ temper_status native_score(temper_model *model, const temper_score_request *cons
         }
     }
     if (!status) {
-        status = lm_score(&model->context, model->model, scored, count, native_report, &reporter, error);
+        lm_generation how = {.memory = native_memory(model),
+                             .prefixes = model->prefixes,
+                             .counts = &model->counts,
+                             .progress = native_report,
+                             .progress_context = &reporter};
+        status = lm_score_with(&model->context, model->model, scored, count, &how, error);
+        status = native_memory_refusal(model, status, error);
+        native_note_counts(model);
     }
     if (!status) {
         status = give(model, count, texts, scored, out, error);

@@ -251,6 +251,117 @@ static void memory_decides_how_many_at_a_time(void **state) {
     lm_context_free(&context);
 }
 
+/* Several completions of a prompt, prompts behind one system prompt: computed once, and the same bits as alone. */
+static void scoring_shares_too(void **state) {
+    static int32_t texts[REQUESTS][CONTEXT];
+    static float alone[REQUESTS][CONTEXT], together[REQUESTS][CONTEXT];
+    static uint8_t wanted[REQUESTS][CONTEXT], nothing[CONTEXT];
+    lm_scored list[REQUESTS];
+    size_t sum = 0, expected = SYSTEM;
+    (void)state;
+    make_requests();
+    for (size_t i = 0; i < REQUESTS; i++) {
+        size_t prompt = requests[i].prompt_count, answer = 5 + i % 4;
+        memcpy(texts[i], requests[i].prompt, prompt * sizeof **texts);
+        tiny_ids(texts[i] + prompt, answer, VOCABULARY, (uint32_t)(1000 + i));
+        memset(wanted[i] + prompt, 1, answer);
+        wanted[i][prompt + 1] = 0;
+        list[i] = (lm_scored){texts[i], prompt + answer, together[i], i % 6 == 5 ? NULL : wanted[i]};
+        sum += prompt + answer;
+    }
+    list[3].wanted = nothing;
+    for (int p = 0; p < 3; p++) {
+        static const char *const profiles[] = {"f32/1", "bf16/1", "q8/1"};
+        for (uint32_t workers = 1; workers <= 4; workers *= 2) {
+            tm_pool *pool = NULL;
+            lm_context context;
+            lm_prefixes *prefixes = NULL;
+            lm_counts counts = {0};
+            MUST(tm_pool_new(workers, &pool, error));
+            MUST(lm_context_init(&context, best(), profiles[p], workers_of(pool), error));
+            lm_model *model = new_model(&context);
+            MUST(lm_prefixes_new(workers, &prefixes, error));
+            for (size_t i = 0; workers == 1 && i < REQUESTS; i++) {
+                lm_scored one = list[i];
+                lm_generation how = {.unshared = true};
+                one.logprobs = alone[i];
+                MUST(lm_score_with(&context, model, &one, 1, &how, error));
+            }
+            lm_generation how = {.block = 32, .prefixes = prefixes, .counts = &counts};
+            lm_answer answers[REQUESTS]; /* what generation keeps serves as well */
+            MUST(lm_generate_with(&context, model, requests, REQUESTS, &how, answers, error));
+            free_answers(answers, REQUESTS);
+            for (int turn = 0; turn < 2; turn++) {
+                memset(together, 0xff, sizeof together);
+                MUST(lm_score_with(&context, model, list, REQUESTS, &how, error));
+                for (size_t i = 0; i < REQUESTS; i++) {
+                    assert_memory_equal(together[i], alone[i], list[i].count * sizeof **alone);
+                }
+            }
+            assert_int_equal(counts.score_tokens, 2 * sum);
+            if (workers == 1 && p == 0) {
+                expected = counts.score_computed;
+                assert_true(counts.score_computed < sum * 6 / 5); /* of twice as many */
+            }
+            assert_true(workers > 1 || counts.score_computed == expected);
+            how.memory = 30000;
+            temper_error refusal = TEMPER_ERROR_INIT;
+            assert_int_equal(lm_score_with(&context, model, list, REQUESTS, &how, &refusal),
+                             TEMPER_NO_MEMORY);
+            assert_non_null(strstr(refusal.message, "their keys and values take"));
+            lm_prefixes_free(prefixes);
+            lm_model_close(model);
+            lm_context_free(&context);
+            tm_pool_free(pool);
+        }
+    }
+}
+
+/* Longer than a pass: piece by piece, with the bits of the whole. */
+static void long_texts_go_piece_by_piece(void **state) {
+    enum { LONG = 1100, HIDDEN = 48 };
+    static int32_t ids[LONG];
+    static float logprobs[LONG], mean[HIDDEN];
+    static lm_real normed[LONG * HIDDEN], logits[LONG * VOCABULARY];
+    lm_config config = tiny_llama(LONG);
+    lm_context context;
+    lm_model *model = NULL;
+    lm_counts counts = {0};
+    (void)state;
+    MUST(lm_context_init(&context, best(), "bf16/1", lm_serial(), error));
+    MUST(lm_model_init(&context, &config, 5, 0.25, &model, error));
+    tiny_ids(ids, LONG, VOCABULARY, 4);
+    lm_sequence sequence = {NULL, ids, LONG};
+    MUST(lm_model_forward(&context, model, &sequence, 1, normed, NULL, error));
+    MUST(lm_model_logits(&context, model, normed, NULL, LONG, logits, error));
+    lm_scored scored = {ids, LONG, logprobs, NULL};
+    lm_generation how = {.counts = &counts};
+    MUST(lm_score_with(&context, model, &scored, 1, &how, error));
+    for (size_t j = 1; j < LONG; j++) {
+        const lm_real *row = logits + (j - 1) * VOCABULARY;
+        lm_real maximum, log_sum;
+        context.kernels->log_sum_exp(&maximum, &log_sum, row, VOCABULARY);
+        assert_true(logprobs[j] == (float)((row[ids[j]] - maximum) - log_sum));
+    }
+    assert_int_equal(counts.score_computed, LONG - 1);
+    assert_true(counts.steps > 1);
+    lm_embedded embedded = {ids, LONG, mean};
+    MUST(lm_embed(&context, model, &embedded, 1, error));
+    for (size_t d = 0; d < HIDDEN; d++) {
+        double sum = 0;
+        for (size_t j = 0; j < LONG; j++) {
+            sum += (double)normed[j * HIDDEN + d];
+        }
+        assert_true(mean[d] == (float)(sum / LONG));
+    }
+    temper_error refusal = TEMPER_ERROR_INIT;
+    ids[7] = VOCABULARY;
+    assert_int_equal(lm_score(&context, model, &scored, 1, NULL, NULL, &refusal), TEMPER_INVALID);
+    assert_non_null(strstr(refusal.message, "text 1: token id 77 is outside the vocabulary of 77"));
+    lm_model_close(model);
+    lm_context_free(&context);
+}
+
 static int any_token(void *context, int32_t id) {
     (void)context;
     (void)id;
@@ -345,6 +456,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sharing_never_shows_f32), cmocka_unit_test(sharing_never_shows_bf16),
         cmocka_unit_test(sharing_never_shows_q8),  cmocka_unit_test(memory_decides_how_many_at_a_time),
+        cmocka_unit_test(scoring_shares_too),      cmocka_unit_test(long_texts_go_piece_by_piece),
         cmocka_unit_test(a_conversation_goes_on),  cmocka_unit_test(blocks_are_shared_and_copied),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -89,24 +89,6 @@ static void lane_close(lane *self) {
     lm_sampler_close(&self->sampler);
 }
 
-static temper_status open_pool(lane *self, temper_error *error) {
-    const generation *shared = self->shared;
-    lm_prefix_store *store = self->store;
-    if (store->pool != NULL && store->pool->block != shared->plan.block) {
-        lm_prefix_store_close(store);
-    }
-    if (store->pool == NULL) {
-        temper_status status = lm_cache_pool_new(self->context, &shared->model->config, shared->plan.block, 0,
-                                                 &store->pool, error);
-        if (status) {
-            return status;
-        }
-    }
-    store->pool->limit = shared->plan.blocks;
-    store->pool->most = store->pool->used;
-    return TEMPER_OK;
-}
-
 static temper_status lane_open(lane *self, generation *shared, size_t index, temper_error *error) {
     const lm_config *config = &shared->model->config;
     size_t slots = shared->plan.slots;
@@ -123,7 +105,8 @@ static temper_status lane_open(lane *self, generation *shared, size_t index, tem
         self->normed == NULL || self->logits == NULL) {
         return temper_fail(error, TEMPER_NO_MEMORY, "no memory for %zu sequences at once", slots);
     }
-    temper_status status = open_pool(self, error);
+    temper_status status = lm_prefix_store_open(self->store, self->context, config, shared->plan.block,
+                                                shared->plan.blocks, error);
     return status ? status
                   : lm_sampler_open(&self->sampler, self->context->kernels, config->vocabulary, error);
 }
@@ -493,12 +476,12 @@ static size_t chunk_of(size_t count, size_t lanes) {
     return chunk == 0 ? 1 : chunk > 16 ? 16 : chunk;
 }
 
-static void add_counts(const generation *self) {
-    lm_counts *to = self->how->counts;
-    const lm_counts *from = &self->counts;
+void lm_counts_add(lm_counts *to, const lm_counts *from) {
     if (to != NULL) {
         to->prompt_tokens += from->prompt_tokens;
         to->prompt_computed += from->prompt_computed;
+        to->score_tokens += from->score_tokens;
+        to->score_computed += from->score_computed;
         to->answer_tokens += from->answer_tokens;
         to->steps += from->steps;
         to->streams = from->streams > to->streams ? from->streams : to->streams;
@@ -540,7 +523,7 @@ static temper_status generate(const lm_context *context, generation *self, tempe
     }
     if (!status) {
         status = lm_lanes_run(&self->lanes, run_lane, self, error);
-        add_counts(self);
+        lm_counts_add(how->counts, &self->counts);
     }
     lm_lanes_close(&self->lanes);
     lm_prefixes_free(own);

@@ -75,6 +75,8 @@ typedef struct lm_counts {
     size_t cache_bytes; /* of keys and values, at most */
 } lm_counts;
 
+void lm_counts_add(lm_counts *to, const lm_counts *from); /* `to` may be NULL */
+
 /* How to go about it; all 0: as it is best. None of it shows in an answer. */
 typedef struct lm_generation {
     size_t slots;          /* sequences decoded together; 0: chosen */
@@ -114,6 +116,10 @@ typedef struct lm_scored {
     float *logprobs;       /* [count], the caller's */
     const uint8_t *wanted; /* [count] or NULL: all */
 } lm_scored;
+/* Of `how`: memory, block, unshared, prefixes, counts, progress. What sequences have in common before the first wanted
+ * token is computed once. */
+temper_status lm_score_with(const lm_context *context, const lm_model *model, const lm_scored *sequences,
+                            size_t count, const lm_generation *how, temper_error *error);
 temper_status lm_score(const lm_context *context, const lm_model *model, const lm_scored *sequences,
                        size_t count, lm_progress *progress, void *progress_context, temper_error *error);
 

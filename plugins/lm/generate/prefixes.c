@@ -15,6 +15,9 @@ static size_t common(const int32_t *a, size_t a_count, const int32_t *b, size_t 
 }
 
 static size_t usable(const lm_prefix *self, size_t length, size_t count) {
+    if (count == 0) {
+        return 0;
+    }
     if (length == count && !(self->row != NULL && self->row_at == count)) {
         length--;
     }
@@ -103,6 +106,20 @@ void lm_prefix_store_keep(lm_prefix_store *self, lm_cache *cache, const int32_t 
             held += lm_cache_alone(self->items[i].cache);
         }
     }
+}
+
+temper_status lm_prefix_store_open(lm_prefix_store *self, const lm_context *context, const lm_config *config,
+                                   size_t block, size_t limit, temper_error *error) {
+    if (self->pool != NULL && self->pool->block != block) {
+        lm_prefix_store_close(self);
+    }
+    temper_status status =
+        self->pool == NULL ? lm_cache_pool_new(context, config, block, limit, &self->pool, error) : TEMPER_OK;
+    if (!status) {
+        self->pool->limit = limit;
+        self->pool->most = self->pool->used;
+    }
+    return status;
 }
 
 void lm_prefix_store_close(lm_prefix_store *self) {

@@ -54,6 +54,9 @@ void lm_prefix_store_keep(lm_prefix_store *self, lm_cache *cache, const int32_t 
                           lm_real *row, size_t row_at);
 /* Drops the one used longest ago; false when there is none. */
 bool lm_prefix_store_drop(lm_prefix_store *self);
+/* A pool of such blocks, of at most `limit` (0: any number); what was kept in others goes. */
+temper_status lm_prefix_store_open(lm_prefix_store *self, const lm_context *context, const lm_config *config,
+                                   size_t block, size_t limit, temper_error *error);
 void lm_prefix_store_close(lm_prefix_store *self);
 
 #endif
