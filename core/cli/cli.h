@@ -18,7 +18,7 @@ typedef struct cli_list {
 
 /* Every option of every command; which a command takes stands in its row (commands.c). */
 typedef struct cli_options {
-    bool help, json, raw, greedy, kernels, keep_going, yes;
+    bool help, json, raw, greedy, kernels, decode, special, bare, keep_going, yes;
     const char *profile, *out, *name, *prompt, *data, *adapter, *system, *model;
     int64_t seed, threads, rows, max_tokens, max_length, top_k, samples, rounds, days;
     double temperature, top_p, min_p, repetition_penalty, presence_penalty, frequency_penalty;
@@ -145,6 +145,8 @@ int cli_plugin_definitions(const cli_options *options);
 int cli_chat(const cli_options *options);
 int cli_generate(const cli_options *options);
 int cli_score(const cli_options *options);
+int cli_tokenize(const cli_options *options);
+int cli_render(const cli_options *options);
 int cli_selftest(const cli_options *options);
 int cli_bench(const cli_options *options);
 int cli_version(const cli_options *options);

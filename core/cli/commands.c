@@ -65,6 +65,31 @@ const cli_command cli_commands[] = {
     {"score", "MODEL", "score records: trained tokens, negative log-likelihood, perplexity",
      "data max-length profile threads memory plugins json", 1, 1, cli_score,
      "Records have messages, or prompt and completion, or text.\n"},
+    {"tokenize", "MODEL [FILE]", "turn JSON lines {text} into {ids}, or back", "decode special bare plugins",
+     1, 2, cli_tokenize,
+     "Reads standard input (or FILE) and answers line by line, in order; a record that cannot be answered "
+     "gives "
+     "{\"error\"} in its\n"
+     "place, and exit code 1 at the end. MODEL may hold nothing but a tokenizer: tokenizer.json, vocab.json "
+     "with "
+     "merges.txt, a\n"
+     "SentencePiece .model, a .gguf, a .tiktoken file, tekken.json. BOS is put before a text as the model's "
+     "files "
+     "say, once. A\n"
+     "record's id comes back in its answer.\n\n"
+     "  echo '{\"text\": \"Hello\"}' | temper tokenize ~/models/SmolLM2-135M\n"
+     "  temper tokenize MODEL texts.jsonl | temper tokenize MODEL --decode\n"},
+    {"render", "MODEL|TEMPLATE.jinja [FILE]", "turn JSON lines {messages} into {text} by a chat template",
+     "plugins", 1, 2, cli_render,
+     "Reads standard input (or FILE) and answers line by line, as temper tokenize does. A record may say "
+     "add_generation_prompt,\n"
+     "bos_token and eos_token (default: the tokenizer's), now (seconds since 1970 or a date, for strftime_now), and "
+     "whatever "
+     "else the\n"
+     "template asks for: tools, documents, enable_thinking.\n\n"
+     "  echo '{\"messages\": [{\"role\": \"user\", \"content\": \"Hi\"}], \"add_generation_prompt\": true}' "
+     "\\\n"
+     "    | temper render ~/models/SmolLM2-135M-Instruct\n"},
     {"export", "RUN FOLDER", "write the model a run made as files other tools load", "json", 2, 2, cli_export,
      "A full model is a Hugging Face folder; an adapter is a PEFT folder (without its base). Nothing is "
      "converted or merged.\n"

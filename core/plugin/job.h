@@ -32,6 +32,7 @@ temper_status tm_job_run(const char *worker, const temper_json *job, const tm_jo
                          const volatile int *cancel, temper_arena *arena, const temper_json **outputs,
                          temper_json **statistics, temper_error *error);
 
+/* With "serve":"text" a worker keeps a tokenizer or a template open for a script (core/worker/serve_text.c). */
 /* A worker that keeps a model open for a person (`temper chat`): the job has "serve":true, "inputs":[model]. Each turn is
  * {"messages":[…],"max_tokens","temperature","top_k","top_p","seed","turn"}; pieces of text come as they are made. */
 typedef struct tm_session tm_session;

@@ -6,9 +6,10 @@
 #include "worker/load.h"
 #include <math.h>
 #include <temper/model.h>
+#include <temper/text.h>
 
 /* The extensions this program knows to ask for. */
-static const char *const known_extensions[] = {TEMPER_MODEL_SERVICE};
+static const char *const known_extensions[] = {TEMPER_MODEL_SERVICE, TEMPER_TEXT_SERVICE};
 
 /* A bound: absent when there is none on that side; an integer where it is one. */
 static bool set_bound(temper_arena *arena, temper_json *row, const char *name, double bound) {

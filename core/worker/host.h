@@ -44,7 +44,8 @@ struct tm_worker {
     tm_pool *pool;
     size_t batch_limit;    /* the most records a reader gives at once; 0: as many as asked for */
     tm_host host;          /* the stage's plugin; the provider when serving */
-    tm_host provider_host; /* set up by the first open_model */
+    tm_host provider_host; /* set up with `provider` */
+    const temper_plugin *provider;
     const temper_model_service *service;
     struct temper_input *inputs;
     size_t input_count;
@@ -143,6 +144,8 @@ temper_status tm_host_link_input(temper_output *output, const char *prefix, cons
 temper_status tm_host_open_model(const temper_host *host, const temper_input *input,
                                  const temper_model_service **service, temper_model **model,
                                  temper_error *error);
+/* The provider's plugin, loaded when it is not yet. */
+temper_status tm_host_provider(tm_worker *worker, const temper_plugin **out, temper_error *error);
 void tm_models_end(tm_worker *worker);
 
 #endif

@@ -12,27 +12,38 @@ typedef struct tm_open_model {
     temper_model *model;
 } tm_open_model;
 
-static temper_status load_provider(tm_worker *worker, temper_error *error) {
-    const temper_plugin *plugin;
+temper_status tm_host_provider(tm_worker *worker, const temper_plugin **out, temper_error *error) {
     const char *file = worker->provider_path;
+    if (worker->provider != NULL) {
+        *out = worker->provider;
+        return TEMPER_OK;
+    }
     if (file == NULL || *file == 0) {
         return temper_fail(error, TEMPER_UNSUPPORTED,
                            "this run has no plugin that opens models (" TEMPER_MODEL_SERVICE ")");
     }
-    temper_status status = tm_load_plugin(file, &plugin, error);
+    temper_status status = tm_load_plugin(file, out, error);
     if (!status) {
-        status = tm_check_plugin(plugin, file, error);
+        status = tm_check_plugin(*out, file, error);
     }
     if (!status) {
-        status = tm_host_start(&worker->provider_host, worker, plugin->name, error);
+        status = tm_host_start(&worker->provider_host, worker, (*out)->name, error);
     }
+    worker->provider = status ? NULL : *out;
+    return status;
+}
+
+static temper_status load_provider(tm_worker *worker, temper_error *error) {
+    const temper_plugin *plugin;
+    temper_status status = tm_host_provider(worker, &plugin, error);
     if (status) {
         return status;
     }
     const temper_model_service *service =
         plugin->extension != NULL ? plugin->extension(TEMPER_MODEL_SERVICE) : NULL;
     if (service == NULL || service->size < sizeof *service) {
-        return temper_fail(error, TEMPER_UNSUPPORTED, "%s does not offer " TEMPER_MODEL_SERVICE, file);
+        return temper_fail(error, TEMPER_UNSUPPORTED, "%s does not offer " TEMPER_MODEL_SERVICE,
+                           worker->provider_path);
     }
     worker->service = service;
     return TEMPER_OK;

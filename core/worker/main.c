@@ -145,7 +145,10 @@ int tm_mode_job(void) {
     }
     if (!status) {
         tm_json_boolean(tm_json_member(worker.job, "serve"), &serve);
-        status = serve ? tm_serve(&worker, &error) : lock_stage(&worker, &error);
+        bool text = strcmp(tm_json_text(tm_json_member(worker.job, "serve"), ""), "text") == 0;
+        status = text    ? tm_serve_text(&worker, &error)
+                 : serve ? tm_serve(&worker, &error)
+                         : lock_stage(&worker, &error);
     }
     if (!status) {
         status = tm_run_stage(&worker, &outputs, &error);

@@ -9,6 +9,9 @@ int tm_mode_describe(const char *file, int answer); /* answer: descriptor the JS
 int tm_mode_job(void);
 /* stage.c */
 temper_status tm_run_stage(tm_worker *worker, const temper_json **outputs, temper_error *error);
+/* serve_text.c: the same for a tokenizer or a template. */
+temper_status tm_serve_text(tm_worker *worker, temper_error *error);
+void tm_serve_failed(temper_arena *arena, temper_status status, const temper_error *error);
 /* serve.c: answers turns until the other side is gone. */
 temper_status tm_serve(tm_worker *worker, temper_error *error);
 

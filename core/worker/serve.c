@@ -107,7 +107,7 @@ static temper_status answer_turn(tm_worker *worker, temper_arena *arena, const t
     return tm_wire_cancelled() ? TEMPER_OK : status;
 }
 
-static void say_failed(temper_arena *arena, temper_status status, const temper_error *error) {
+void tm_serve_failed(temper_arena *arena, temper_status status, const temper_error *error) {
     temper_json *failed = tm_json_object(arena);
     if (failed != NULL && tm_json_set_string(arena, failed, "status", tm_status_name(status)) &&
         tm_json_set_string(arena, failed, "message", tm_wire_text(arena, error->message))) {
@@ -142,7 +142,7 @@ temper_status tm_serve(tm_worker *worker, temper_error *error) {
         }
         status = answer_turn(worker, arena, service, model, line, &failure);
         if (status) {
-            say_failed(arena, status, &failure);
+            tm_serve_failed(arena, status, &failure);
         } else {
             tm_wire_say(arena, "end", tm_json_object(arena));
         }

@@ -8,6 +8,7 @@
 #include <temper/machine.h>
 #include <temper/model.h>
 #include <temper/plugin.h>
+#include <temper/text.h>
 
 enum { NATIVE_STOPS = 32 };
 
@@ -74,6 +75,8 @@ typedef struct native_reporter {
     size_t total;
 } native_reporter;
 int native_report(void *context, size_t finished, size_t tokens); /* an lm_progress */
+
+extern const temper_text_service native_text_service; /* answer.c */
 
 /* selftest.c, bench.c */
 extern const temper_stage native_selftest_stage, native_bench_stage;

@@ -89,7 +89,9 @@ static const temper_model_service service = {
 };
 
 static const void *extension(const char *id) {
-    return strcmp(id, TEMPER_MODEL_SERVICE) == 0 ? &service : NULL;
+    return strcmp(id, TEMPER_MODEL_SERVICE) == 0  ? (const void *)&service
+           : strcmp(id, TEMPER_TEXT_SERVICE) == 0 ? (const void *)&native_text_service
+                                                  : NULL;
 }
 
 static const temper_stage *const stages[] = {&native_selftest_stage, &native_bench_stage, NULL};

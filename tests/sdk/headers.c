@@ -1,5 +1,6 @@
 /* headers.c: every public header on its own terms: strict C11, pedantic, in any order. */
 #include <temper/model.h>
+#include <temper/text.h>
 #include <temper/sdk.h>
 
 #include <temper/host.h>

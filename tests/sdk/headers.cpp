@@ -1,5 +1,6 @@
 /* headers.cpp: every public header on its own terms: C++17, pedantic, in any order. */
 #include <temper/model.h>
+#include <temper/text.h>
 #include <temper/sdk.h>
 
 #include <temper/host.h>
