@@ -65,6 +65,19 @@ typedef struct lm_product {
                      const void *packed, lm_real *c, size_t c_stride, bool accumulate, void *scratch);
     size_t (*scratch_bytes)(size_t k);
 
+    /* The same with A (not transposed) packed before, once for several B: left_bytes(m, k) bytes, 64-byte aligned, whose
+     * layout is the set's own. Panels of B may lie apart: panel p is at byte p * panel_bytes. */
+    size_t (*left_bytes)(size_t m, size_t k);
+    void (*pack_left)(void *left, size_t m, size_t k, const lm_real *a, size_t a_stride);
+    void (*multiply_left)(size_t m, size_t n, size_t k, const void *left, const void *packed,
+                          size_t panel_bytes, lm_real *c, size_t c_stride, bool accumulate);
+
+    /* Row i of C over the first k + i indices alone (m + k - 1 of them in B): what a row does not see takes part in
+     * nothing. Panels lie apart, as above. NULL in q8/1, whose groups are no shorter. */
+    void (*multiply_causal)(size_t m, size_t n, size_t k, const lm_real *a, size_t a_stride,
+                            const void *packed, size_t panel_bytes, lm_real *c, size_t c_stride,
+                            bool accumulate, void *scratch);
+
     /* Rounds to the operand type and back (identity in f32/1): what a product sees of x, a row of A. */
     void (*round)(lm_real *out, const lm_real *x, size_t n);
 } lm_product;

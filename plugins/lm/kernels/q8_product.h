@@ -10,7 +10,7 @@
 #ifndef LM_KERNELS_Q8_PRODUCT_H
 #define LM_KERNELS_Q8_PRODUCT_H
 
-#include "pack.h"
+#include "product.h"
 #include "q8.h"
 #include "tile.h"
 
@@ -141,16 +141,24 @@ static size_t q8_scratch_bytes(size_t k) {
     return (size_t)Q8_ROWS * Q8_DEPTH * Q8_ENTRY * sizeof(uint32_t);
 }
 
-/* One block of A, k indices deep, against all columns. */
-static inline void q8_block(size_t m, size_t n, size_t k, const float *a, size_t row_step, size_t index_step,
-                            const char *b, size_t panel_bytes, float *c, size_t c_stride, bool load,
-                            uint32_t *scratch) {
-    size_t panels = (m + TILE_ROWS - 1) / TILE_ROWS, width = Q8_COLUMNS(m / panels);
-    size_t entries = (k + LM_Q8_GROUP - 1) / LM_Q8_GROUP * Q8_ENTRY;
+static inline size_t q8_entries(size_t k) {
+    return (k + LM_Q8_GROUP - 1) / LM_Q8_GROUP * Q8_ENTRY;
+}
+
+/* A block of A, k indices deep, panel after panel. */
+static inline void q8_pack_block(uint32_t *out, size_t m, size_t k, const float *a, size_t row_step,
+                                 size_t index_step) {
+    size_t panels = (m + TILE_ROWS - 1) / TILE_ROWS;
     for (size_t p = 0; p < panels; p++) {
         size_t row = lm_share(m, panels, p), rows = lm_share(m, panels, p + 1) - row;
-        q8_pack_rows(scratch + row * entries, rows, a + row * row_step, row_step, index_step, k);
+        q8_pack_rows(out + row * q8_entries(k), rows, a + row * row_step, row_step, index_step, k);
     }
+}
+
+/* It against all columns. */
+static inline void q8_block(size_t m, size_t n, size_t k, const uint32_t *left, const char *b,
+                            size_t panel_bytes, float *c, size_t c_stride, bool load) {
+    size_t panels = (m + TILE_ROWS - 1) / TILE_ROWS, width = Q8_COLUMNS(m / panels);
     for (size_t column = 0; column < n; column += width) {
         const char *right = b + column / LM_PANEL * panel_bytes;
         size_t columns = n - column < width ? n - column : width;
@@ -161,34 +169,77 @@ static inline void q8_block(size_t m, size_t n, size_t k, const float *a, size_t
             } else if (column + width < n) {
                 lm_expect_tile(c + column + width, rows, width, c_stride);
             }
-            q8_tiles[rows](k, scratch + row * entries, right, column % LM_PANEL, c + row * c_stride + column,
-                           c_stride, columns, load);
+            q8_tiles[rows](k, left + row * q8_entries(k), right, column % LM_PANEL,
+                           c + row * c_stride + column, c_stride, columns, load);
+        }
+    }
+}
+
+/* As product.h's; with one block, few rows have many groups: weights are read once, in order. */
+static inline product_cut q8_cut(size_t m) {
+    size_t blocks = (m + Q8_ROWS - 1) / Q8_ROWS;
+    return (product_cut){blocks, (blocks == 1 ? (size_t)Q8_ROWS * Q8_DEPTH / m : Q8_DEPTH) * LM_Q8_GROUP};
+}
+
+static inline void q8_multiply_all(size_t m, size_t n, size_t k, left_source from, const void *packed,
+                                   size_t panel_bytes, float *c, size_t c_stride, bool accumulate) {
+    if (k == 0 || m == 0) {
+        for (size_t i = 0; i < m && !accumulate; i++) {
+            memset(c + i * c_stride, 0, n * sizeof *c);
+        }
+        return;
+    }
+    product_cut cut = q8_cut(m);
+    for (size_t first = 0; first < k; first += cut.depth) {
+        size_t count = k - first < cut.depth ? k - first : cut.depth;
+        const char *b = (const char *)packed + first / LM_Q8_GROUP * LM_Q8_GROUP_BYTES;
+        for (size_t block = 0; block < cut.blocks; block++) {
+            size_t row = lm_share(m, cut.blocks, block), rows = lm_share(m, cut.blocks, block + 1) - row;
+            const uint32_t *left = from.left;
+            if (left == NULL) {
+                q8_pack_block(from.scratch, rows, count,
+                              from.a + row * from.lane_step + first * from.index_step, from.lane_step,
+                              from.index_step);
+                left = from.scratch;
+            } else {
+                from.left += rows * q8_entries(count);
+            }
+            q8_block(rows, n, count, left, b, panel_bytes, c + row * c_stride, c_stride,
+                     accumulate || first > 0);
         }
     }
 }
 
 static void q8_multiply(size_t m, size_t n, size_t k, const float *a, size_t a_stride, bool a_transposed,
                         const void *packed, float *c, size_t c_stride, bool accumulate, void *scratch) {
-    size_t row_step = a_transposed ? 1 : a_stride, index_step = a_transposed ? a_stride : 1;
-    size_t blocks = (m + Q8_ROWS - 1) / Q8_ROWS, depth = Q8_DEPTH;
-    if (k == 0) {
-        for (size_t i = 0; i < m && !accumulate; i++) {
-            memset(c + i * c_stride, 0, n * sizeof *c);
+    left_source from = {a, a_transposed ? 1 : a_stride, a_transposed ? a_stride : 1, scratch, NULL};
+    q8_multiply_all(m, n, k, from, packed, lm_q8_panel_bytes(k), c, c_stride, accumulate);
+}
+
+static size_t q8_left_bytes(size_t m, size_t k) {
+    return (m * q8_entries(k) + LANES) * sizeof(uint32_t);
+}
+
+static void q8_pack_left(void *packed_left, size_t m, size_t k, const float *a, size_t a_stride) {
+    uint32_t *left = packed_left;
+    if (k == 0 || m == 0) {
+        return;
+    }
+    product_cut cut = q8_cut(m);
+    for (size_t first = 0; first < k; first += cut.depth) {
+        size_t count = k - first < cut.depth ? k - first : cut.depth;
+        for (size_t block = 0; block < cut.blocks; block++) {
+            size_t row = lm_share(m, cut.blocks, block), rows = lm_share(m, cut.blocks, block + 1) - row;
+            q8_pack_block(left, rows, count, a + row * a_stride + first, a_stride, 1);
+            left += rows * q8_entries(count);
         }
     }
-    if (blocks == 1) { /* few rows, many groups: weights are read once, in order */
-        depth = (size_t)Q8_ROWS * Q8_DEPTH / m;
-    }
-    depth *= LM_Q8_GROUP;
-    for (size_t first = 0; first < k; first += depth) {
-        size_t count = k - first < depth ? k - first : depth;
-        const char *b = (const char *)packed + first / LM_Q8_GROUP * LM_Q8_GROUP_BYTES;
-        for (size_t block = 0; block < blocks; block++) {
-            size_t row = lm_share(m, blocks, block), rows = lm_share(m, blocks, block + 1) - row;
-            q8_block(rows, n, count, a + row * row_step + first * index_step, row_step, index_step, b,
-                     lm_q8_panel_bytes(k), c + row * c_stride, c_stride, accumulate || first > 0, scratch);
-        }
-    }
+}
+
+static void q8_multiply_left(size_t m, size_t n, size_t k, const void *left, const void *packed,
+                             size_t panel_bytes, float *c, size_t c_stride, bool accumulate) {
+    left_source from = {NULL, 0, 0, NULL, left};
+    q8_multiply_all(m, n, k, from, packed, panel_bytes, c, c_stride, accumulate);
 }
 
 /* What a product sees of A. */
@@ -216,6 +267,9 @@ static void q8_round(float *out, const float *x, size_t n) {
            .panel_bytes = lm_q8_panel_bytes,                                                                 \
            .pack = q8_pack,                                                                                  \
            .multiply = q8_multiply,                                                                          \
+           .left_bytes = q8_left_bytes,                                                                      \
+           .pack_left = q8_pack_left,                                                                        \
+           .multiply_left = q8_multiply_left,                                                                \
            .scratch_bytes = q8_scratch_bytes,                                                                \
            .round = q8_round}
 

@@ -394,6 +394,38 @@ static void f32_pack(void *packed, const lm_real *b, size_t k, size_t n, size_t 
     }
 }
 
+/* A as it is: the specification packs it when it multiplies. */
+static size_t scalar_left_bytes(size_t m, size_t k) {
+    return (m * k + 1) * sizeof(lm_real);
+}
+
+static void scalar_pack_left(void *left, size_t m, size_t k, const lm_real *a, size_t a_stride) {
+    for (size_t i = 0; i < m && k > 0; i++) {
+        memcpy((lm_real *)left + i * k, a + i * a_stride, k * sizeof *a);
+    }
+}
+
+/* Panels that lie apart, one after the other. */
+#define SCALAR_LEFT(name)                                                                                    \
+    static void name##_multiply_left(size_t m, size_t n, size_t k, const void *left, const void *packed,     \
+                                     size_t panel_bytes, lm_real *c, size_t c_stride, bool accumulate) {     \
+        for (size_t j = 0; j < n; j += LM_PANEL) {                                                           \
+            name##_multiply(m, n - j < LM_PANEL ? n - j : LM_PANEL, k, left, k, false,                       \
+                            (const char *)packed + j / LM_PANEL * panel_bytes, c + j, c_stride, accumulate,  \
+                            NULL);                                                                           \
+        }                                                                                                    \
+    }
+#define SCALAR_CAUSAL(name)                                                                                  \
+    static void name##_multiply_causal(size_t m, size_t n, size_t k, const lm_real *a, size_t a_stride,      \
+                                       const void *packed, size_t panel_bytes, lm_real *c, size_t c_stride,  \
+                                       bool accumulate, void *scratch) {                                     \
+        (void)scratch;                                                                                       \
+        for (size_t i = 0; i < m; i++) {                                                                     \
+            name##_multiply_left(1, n, k + i, a + i * a_stride, packed, panel_bytes, c + i * c_stride,       \
+                                 c_stride, accumulate);                                                      \
+        }                                                                                                    \
+    }
+
 static void f32_multiply(size_t m, size_t n, size_t k, const lm_real *a, size_t a_stride, bool a_transposed,
                          const void *packed, lm_real *c, size_t c_stride, bool accumulate, void *scratch) {
     size_t step = a_transposed ? a_stride : 1, row = a_transposed ? 1 : a_stride;
@@ -409,6 +441,9 @@ static void f32_multiply(size_t m, size_t n, size_t k, const lm_real *a, size_t 
         }
     }
 }
+
+SCALAR_LEFT(f32)
+SCALAR_CAUSAL(f32)
 
 static void f32_round(lm_real *out, const lm_real *x, size_t n) {
     if (n > 0 && out != x) {
@@ -471,6 +506,9 @@ static void bf16_multiply(size_t m, size_t n, size_t k, const float *a, size_t a
     }
 }
 
+SCALAR_LEFT(bf16)
+SCALAR_CAUSAL(bf16)
+
 static void bf16_round(float *out, const float *x, size_t n) {
     for (size_t i = 0; i < n; i++) {
         out[i] = lm_bf16_widen(lm_bf16_round(x[i]));
@@ -478,6 +516,7 @@ static void bf16_round(float *out, const float *x, size_t n) {
 }
 
 #include "scalar_q8.h"
+SCALAR_LEFT(q8)
 
 #endif
 
@@ -489,6 +528,10 @@ const lm_kernels lm_kernels_scalar = {
             .panel_bytes = f32_panel_bytes,
             .pack = f32_pack,
             .multiply = f32_multiply,
+            .left_bytes = scalar_left_bytes,
+            .pack_left = scalar_pack_left,
+            .multiply_left = f32_multiply_left,
+            .multiply_causal = f32_multiply_causal,
             .scratch_bytes = scalar_scratch_bytes,
             .round = f32_round},
 #if LM_REAL_IS_DOUBLE
@@ -502,6 +545,10 @@ const lm_kernels lm_kernels_scalar = {
              .panel_bytes = bf16_panel_bytes,
              .pack = bf16_pack,
              .multiply = bf16_multiply,
+             .left_bytes = scalar_left_bytes,
+             .pack_left = scalar_pack_left,
+             .multiply_left = bf16_multiply_left,
+             .multiply_causal = bf16_multiply_causal,
              .scratch_bytes = scalar_scratch_bytes,
              .round = bf16_round},
     .q8 = {.profile = "q8/1",
@@ -510,6 +557,9 @@ const lm_kernels lm_kernels_scalar = {
            .panel_bytes = lm_q8_panel_bytes,
            .pack = q8_pack,
            .multiply = q8_multiply,
+           .left_bytes = scalar_left_bytes,
+           .pack_left = scalar_pack_left,
+           .multiply_left = q8_multiply_left,
            .scratch_bytes = scalar_scratch_bytes,
            .round = q8_round},
 #endif

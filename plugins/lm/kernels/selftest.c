@@ -165,6 +165,41 @@ static void check_split(selftest *t, const lm_kernels *set, const lm_product *pr
     compare(t, set, "product cut in four", t->got, t->expected, cells);
 }
 
+/* A packed before, once for two halves of B: the same bits as in one piece. */
+static void check_left(selftest *t, const lm_kernels *set, const lm_product *product, const product_case *p,
+                       size_t cells) {
+    size_t panel = product->panel_bytes(p->k), column = p->n / LM_PANEL / 2 * LM_PANEL;
+    size_t bytes = (product->left_bytes(p->m, p->k) + 63) / 64 * 64;
+    char *left = p->a_transposed ? NULL : aligned_alloc(64, bytes);
+    if (left == NULL) { /* packed so for rows side by side only */
+        return;
+    }
+    memcpy(t->got, t->c, cells * sizeof *t->got);
+    product->pack_left(left, p->m, p->k, t->a, p->a_stride);
+    product->multiply_left(p->m, p->n - column, p->k, left,
+                           (const char *)t->packed + column / LM_PANEL * panel, panel, t->got + column,
+                           p->c_stride, p->accumulate);
+    product->multiply_left(p->m, column, p->k, left, t->packed, panel, t->got, p->c_stride, p->accumulate);
+    compare(t, set, "product of a packed A", t->got, t->expected, cells);
+    free(left);
+}
+
+/* Each row one index more than the one before, against scalar's, which takes rows one by one. */
+static void check_causal(selftest *t, const lm_kernels *set, const lm_product *product,
+                         const lm_product *reference, const product_case *p, size_t cells) {
+    size_t panel = product->panel_bytes(p->k);
+    if (product->multiply_causal == NULL || p->a_transposed || p->k < p->m) {
+        return;
+    }
+    memcpy(t->got, t->c, cells * sizeof *t->got);
+    memcpy(t->split, t->c, cells * sizeof *t->split);
+    product->multiply_causal(p->m, p->n, p->k - p->m, t->a, p->a_stride, t->packed, panel, t->got,
+                             p->c_stride, p->accumulate, t->scratch);
+    reference->multiply_causal(p->m, p->n, p->k - p->m, t->a, p->a_stride, t->packed, panel, t->split,
+                               p->c_stride, p->accumulate, t->scratch);
+    compare(t, set, "causal product", t->got, t->split, cells);
+}
+
 /* Draws a product and its operands. */
 static void draw_operands(selftest *t, const char *profile, product_case *p) {
     size_t mixture;
@@ -193,6 +228,7 @@ static void check_product(selftest *t, const char *profile) {
     }
     memcpy(t->expected, t->c, cells * sizeof *t->c);
     multiply(reference, &p, t, t->expected, 0, p.m, 0, p.n);
+    check_left(t, scalar, reference, &p, cells);
     for (; *sets != scalar; sets++) {
         const lm_product *product = lm_kernels_product(*sets, profile);
         if (!lm_kernels_usable(*sets, NULL)) {
@@ -214,6 +250,8 @@ static void check_product(selftest *t, const char *profile) {
         multiply(product, &p, t, t->got, 0, p.m, 0, p.n);
         compare(t, *sets, p.what, t->got, t->expected, cells);
         check_split(t, *sets, product, &p, cells);
+        check_left(t, *sets, product, &p, cells);
+        check_causal(t, *sets, product, reference, &p, cells);
         product->round(t->got, t->a, p.k);
         reference->round(t->split, t->a, p.k);
         compare(t, *sets, "round", t->got, t->split, p.k);

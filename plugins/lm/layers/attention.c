@@ -19,7 +19,7 @@
 
 #include <stdlib.h>
 
-enum { LM_QUERY_BLOCK = 48, LM_BACKWARD_BLOCK = 64 };
+enum { LM_QUERY_BLOCK = 48, LM_KEYS_AT_ONCE = 512, LM_BACKWARD_BLOCK = 64 };
 
 static size_t panels(size_t n) {
     return (n + LM_PANEL - 1) / LM_PANEL;
@@ -204,33 +204,56 @@ typedef struct queries {
     size_t out_stride;
     const lm_cache_layer *cache;
     size_t kv_head;
+    void *left, *scratch; /* for products */
 } queries;
 
 static size_t first_key(size_t window, size_t position) {
     return window != 0 && position + 1 > window ? position + 1 - window : 0;
 }
 
-/* out (+)= P . V of rows low .. high over keys from .. end, which lie in one block. p[0] is key `from`. */
-static void weigh_block(const attention_job *job, const queries *self, size_t low, size_t high, size_t from,
-                        size_t end, const lm_real *p, bool accumulate, void *scratch) {
+/* out (+)= P . V of rows low .. high over `count` keys from `from` on, which lie in one block and which all of them see.
+ * p[0] is key `from` of row 0. */
+static void weigh_together(const attention_job *job, const queries *self, size_t low, size_t high,
+                           size_t from, size_t count, const lm_real *p, bool accumulate) {
     const lm_product *product = job->context->between;
     size_t size = job->config->head_size, row = from % self->cache->block;
-    for (size_t c = 0; c < panels(size); c++) {
-        size_t columns = size - c * LM_PANEL < LM_PANEL ? size - c * LM_PANEL : LM_PANEL;
-        const char *panel = values_at(job->context, job->config, self->cache, self->kv_head, c, from) +
-                            product->panel_bytes(row);
-        product->multiply(high - low, columns, end - from, p + low * job->scores_stride, job->scores_stride,
-                          false, panel, self->out + low * self->out_stride + c * LM_PANEL, self->out_stride,
-                          accumulate, scratch);
+    const char *values = values_at(job->context, job->config, self->cache, self->kv_head, 0, from);
+    if (low == high) {
+        return;
     }
+    product->pack_left(self->left, high - low, count, p + low * job->scores_stride, job->scores_stride);
+    product->multiply_left(high - low, size, count, self->left, values + product->panel_bytes(row),
+                           product->panel_bytes(self->cache->block), self->out + low * self->out_stride,
+                           self->out_stride, accumulate);
 }
 
-/* The same over any keys. */
-static void weigh(const attention_job *job, const queries *self, size_t low, size_t high, size_t from,
-                  size_t end, const lm_real *p, bool accumulate, void *scratch) {
-    while (from < end) {
-        size_t count = to_border(self->cache, from, end);
-        weigh_block(job, self, low, high, from, from + count, p, accumulate, scratch);
+/* The same where each row sees one key more than the one before, row `low` the first `count`. */
+static void weigh_causal(const attention_job *job, const queries *self, size_t low, size_t high, size_t from,
+                         size_t count, const lm_real *p, bool accumulate) {
+    const lm_product *product = job->context->between;
+    size_t size = job->config->head_size, row = from % self->cache->block;
+    const char *values = values_at(job->context, job->config, self->cache, self->kv_head, 0, from);
+    product->multiply_causal(high - low, size, count, p + low * job->scores_stride, job->scores_stride,
+                             values + product->panel_bytes(row), product->panel_bytes(self->cache->block),
+                             self->out + low * self->out_stride, self->out_stride, accumulate, self->scratch);
+}
+
+/* out (+)= P . V over all keys from `from` on (not the second of a pair), each row as far as it sees. */
+static void weigh(const attention_job *job, const queries *self, size_t from, const lm_real *p,
+                  bool accumulate) {
+    size_t last = self->position + (self->rows - 1) * self->step + 1;
+    while (from < last) {
+        size_t count = to_border(self->cache, from, last), low = 0, high = 0;
+        count = count < LM_KEYS_AT_ONCE ? count : LM_KEYS_AT_ONCE;
+        if (self->step > 0) { /* rows before `low` see none of these keys, from `high` on all */
+            low = from > self->position ? from - self->position : 0;
+            high = from + count > self->position + 1 ? from + count - self->position - 1 : 0;
+            high = high > low && high + 1 == self->rows ? self->rows : high;
+        }
+        if (high > low) {
+            weigh_causal(job, self, low, high, from, self->position + low + 1 - from, p, accumulate);
+        }
+        weigh_together(job, self, high > low ? high : low, self->rows, from, count, p, accumulate);
         from += count;
         p += count;
         accumulate = true;
@@ -238,8 +261,7 @@ static void weigh(const attention_job *job, const queries *self, size_t low, siz
 }
 
 /* The window begins at the second of a pair: that key alone, as if the pair had no first. */
-static void weigh_single(const attention_job *job, const queries *self, size_t key, const lm_real *p,
-                         void *scratch) {
+static void weigh_single(const attention_job *job, const queries *self, size_t key, const lm_real *p) {
     const lm_product *product = job->context->between;
     size_t size = job->config->head_size, row = key % self->cache->block;
     for (size_t c = 0; c < panels(size); c++) {
@@ -251,26 +273,7 @@ static void weigh_single(const attention_job *job, const queries *self, size_t k
             alone[2 * d] = pairs[2 * d + 1];
         }
         product->multiply(self->rows, columns, 1, p, job->scores_stride, false, alone,
-                          self->out + c * LM_PANEL, self->out_stride, false, scratch);
-    }
-}
-
-/* Rows low .. high have their keys before `from` already; the rest goes by halves: first the keys that all of them
- * see, up to an even position, then each half its own. p[0] is key `base`. */
-static void weigh_causal(const attention_job *job, const queries *self, size_t low, size_t high, size_t from,
-                         size_t base, bool accumulate, const lm_real *p, void *scratch) {
-    size_t seen = self->position + low * self->step + 1; /* keys below this are seen by all */
-    bool together = high - low == 1 || self->step == 0;
-    size_t end = together ? seen : seen / 2 * 2;
-    if (end > from) {
-        weigh(job, self, low, high, from, end, p + (from - base), accumulate, scratch);
-        from = end;
-        accumulate = true;
-    }
-    if (!together) {
-        size_t middle = low + (high - low) / 2;
-        weigh_causal(job, self, low, middle, from, base, accumulate, p, scratch);
-        weigh_causal(job, self, middle, high, from, base, accumulate, p, scratch);
+                          self->out + c * LM_PANEL, self->out_stride, false, self->scratch);
     }
 }
 
@@ -281,13 +284,14 @@ static void attend(const attention_job *job, const queries *self, size_t start, 
     size_t size = job->config->head_size, panel = start / LM_PANEL, skipped = start - panel * LM_PANEL;
     size_t last = self->position + (self->rows - 1) * self->step;
     lm_real *scores = memory, sums[LM_QUERY_BLOCK];
-    void *scratch = (char *)memory + LM_QUERY_BLOCK * job->scores_stride * sizeof(lm_real);
 
+    product->pack_left(self->left, self->rows, size, self->q, self->q_stride);
     for (size_t key = panel * LM_PANEL; key <= last;) {
         size_t count = to_border(self->cache, key, last + 1);
-        product->multiply(self->rows, count, size, self->q, self->q_stride, false,
-                          keys_at(job->context, job->config, self->cache, self->kv_head, key),
-                          scores + (key - panel * LM_PANEL), job->scores_stride, false, scratch);
+        product->multiply_left(self->rows, count, size, self->left,
+                               keys_at(job->context, job->config, self->cache, self->kv_head, key),
+                               product->panel_bytes(size), scores + (key - panel * LM_PANEL),
+                               job->scores_stride, false);
         key += count;
     }
     for (size_t r = 0; r < self->rows; r++) {
@@ -297,18 +301,26 @@ static void attend(const attention_job *job, const queries *self, size_t start, 
     }
     const lm_real *p = scores + skipped;
     if (product->pairs && start % 2 != 0) {
-        weigh_single(job, self, start, p, scratch);
-        weigh_causal(job, self, 0, self->rows, start + 1, start, true, p, scratch);
+        weigh_single(job, self, start, p);
+        weigh(job, self, start + 1, p + 1, true);
     } else {
-        weigh_causal(job, self, 0, self->rows, start, start, false, p, scratch);
+        weigh(job, self, start, p, false);
     }
     for (size_t r = 0; r < self->rows; r++) {
         kernels->scale(self->out + r * self->out_stride, 1 / sums[r], size);
     }
 }
 
+/* For a block of queries, and for their probabilities of some keys. */
+static size_t left_room(const lm_context *context, const lm_config *config) {
+    size_t most = config->head_size > LM_KEYS_AT_ONCE ? config->head_size : LM_KEYS_AT_ONCE;
+    return (context->between->left_bytes(LM_QUERY_BLOCK, most) + 63) / 64 * 64;
+}
+
 /* Cuts a head's queries into blocks of one first key and at most LM_QUERY_BLOCK rows. */
 static void attend_blocks(const attention_job *job, queries all, void *memory) {
+    all.left = (char *)memory + LM_QUERY_BLOCK * job->scores_stride * sizeof(lm_real);
+    all.scratch = (char *)all.left + left_room(job->context, job->config);
     for (size_t r = 0; r < all.rows;) {
         queries block = all;
         block.position += r * all.step;
@@ -392,7 +404,8 @@ static void attend_slice(void *argument, size_t index, size_t worker) {
 
 size_t lm_attention_scratch(const lm_context *context, const lm_config *config, size_t keys) {
     size_t k = config->head_size > keys ? config->head_size : keys;
-    return LM_QUERY_BLOCK * panels(keys) * LM_PANEL * sizeof(lm_real) + context->between->scratch_bytes(k);
+    return LM_QUERY_BLOCK * panels(keys) * LM_PANEL * sizeof(lm_real) + left_room(context, config) +
+           context->between->scratch_bytes(k);
 }
 
 temper_status lm_attention_forward(const lm_context *context, const lm_config *config, size_t window,
