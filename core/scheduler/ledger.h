@@ -47,9 +47,4 @@ typedef struct tm_ledger {
 temper_status tm_ledger_of(tm_store *store, const temper_json *run, temper_arena *arena, tm_ledger *out,
                            temper_error *error);
 
-/* The ledger as HTML: into the run's report (a page that ends in </body>), or as a page of its own when `report` is
- * NULL. No time, host or path is in it. */
-void tm_ledger_page(const tm_ledger *ledger, const char *report, size_t report_length, const char *title,
-                    tm_buffer *out);
-
 #endif

@@ -3,6 +3,7 @@
 
 #include "archive/archive.h"
 #include "base/file.h"
+#include "scheduler/page.h"
 
 #include <stdlib.h>
 #include <time.h>
@@ -420,6 +421,7 @@ temper_status tm_record_make(tm_run *run, const char *const *leave_out, size_t l
         status = tm_store_put(run->options.store, out->run_json.data, out->run_json.length, &out->id, error);
     }
     choose_report(run, out);
+    out->json = record;
     if (status == TEMPER_OK) {
         status = tm_ledger_of(run->options.store, record, out->arena, &out->ledger, error);
     }
@@ -492,12 +494,17 @@ temper_status tm_record_write(const tm_run *run, const tm_record *record, const 
     status = tm_folder_make(folder, error);
     if (status == TEMPER_OK && record->has_report) {
         status = tm_store_map(run->options.store, &record->report, &made, &made_size, error);
-        content.report = made;
-        content.report_length = made_size;
     }
-    if (status == TEMPER_OK && record->ledger.count > 0) {
-        tm_ledger_page(&record->ledger, made, made_size, title, &page);
-        status = tm_buffer_ok(&page) ? TEMPER_OK : no_memory(error);
+    if (status == TEMPER_OK) {
+        const tm_page parts = {.store = run->options.store,
+                               .run = record->json,
+                               .id = &record->id,
+                               .title = title,
+                               .archive = strrchr(*archive, '/') + 1,
+                               .ledger = &record->ledger,
+                               .report = made,
+                               .report_length = made_size};
+        status = tm_page_write(&parts, &page, error);
         content.report = page.data;
         content.report_length = page.length;
     }

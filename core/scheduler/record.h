@@ -11,6 +11,7 @@
 typedef struct tm_record {
     temper_arena *arena;
     tm_buffer run_json, volatile_json;
+    const temper_json *json; /* run_json, read */
     tm_digest id;
     tm_digest *blobs; /* what the archive holds, sorted */
     size_t blob_count;

@@ -1,8 +1,8 @@
 /* report.c: the page of eval.character: one HTML file that needs nothing else.
  *
- * Invariants: every byte that came from a model, a file or a user goes through escape(); no script, no link, no time, no
- * host; the same card gives the same bytes. It reads in light and dark, on paper and on a telephone; what colour
- * says, words say too. */
+ * Invariants: every byte that came from a model, a file or a user goes through escape(); no link, no time, no host, nothing is
+ * fetched; the one script hides answers that were not asked for and is not needed to read them; the same card gives the same
+ * bytes. It reads in light and dark, on paper and on a telephone; what colour says, words say too. */
 #include "eval.h"
 
 static const char style[] =
@@ -27,7 +27,8 @@ static const char style[] =
     "caption{text-align:left;color:var(--soft);padding:.2rem 0 .5rem}th,td{border-bottom:1px solid "
     "var(--line);"
     "padding:.45rem .7rem;text-align:right;vertical-align:top}thead th{font-size:.86rem;color:var(--soft)}"
-    "td{white-space:nowrap}th:first-child,td:first-child{text-align:left;font-weight:500;white-space:normal}.scroll{overflow-x:auto}"
+    "td{white-space:nowrap}th:first-child,td:first-child{text-align:left;font-weight:500;white-space:normal}."
+    "scroll{overflow-x:auto}"
     "svg{display:block;width:100%;min-width:9rem;height:1.3rem}.axis{stroke:var(--line)}.half{stroke:var(--"
     "soft);"
     "stroke-dasharray:2 2}.whisker{stroke:var(--tuned);stroke-width:2}.dot{fill:var(--tuned)}"
@@ -48,7 +49,25 @@ static const char style[] =
     ".loss{color:var(--loss)}@media(max-width:46rem){.answers{grid-template-columns:1fr}"
     ".answers>section{border-left:0;border-top:1px solid "
     "var(--line)}.answers>section:first-child{border-top:0}}"
-    "@media print{body{max-width:none;padding:0}article{break-inside:avoid}}";
+    ".tools{display:flex;flex-wrap:wrap;gap:.6rem 1.2rem;align-items:center;margin:.8rem "
+    "0}.tools[hidden]{display:none}"
+    ".tools select{max-width:100%}.tools input,.tools select{font:inherit;padding:.25rem .5rem}"
+    ".trait{font-size:.82rem;flex:1}"
+    "@media "
+    "print{.tools{display:none}article[hidden]{display:block}body{max-width:none;padding:0}article{break-"
+    "inside:avoid}}";
+
+/* The search field and the list of traits appear only where the script runs. */
+static const char script[] =
+    "<script>(function(){var tools=document.querySelector('.tools'),text=tools.querySelector('input'),"
+    "trait=tools.querySelector('select'),count=tools.querySelector('output'),"
+    "all=[].slice.call(document.querySelectorAll('article'));"
+    "function look(){var word=text.value.toLowerCase(),shown=0;all.forEach(function(one){"
+    "var "
+    "fits=(!trait.value||one.dataset.trait===trait.value)&&one.textContent.toLowerCase().indexOf(word)>=0;"
+    "one.hidden=!fits;shown+=fits?1:0});count.textContent=shown+' of '+all.length+' shown'}"
+    "tools.hidden=false;text.addEventListener('input',look);trait.addEventListener('change',look);look()})()<"
+    "/script>";
 
 static void escape(temper_buffer *out, temper_span text) {
     size_t i;
@@ -207,13 +226,15 @@ static void write_answer(temper_buffer *out, const reply *a, const char *class_n
                          a->cut ? " · cut by length" : "");
 }
 
-static void write_trial(temper_buffer *out, const trial *one) {
+static void write_trial(temper_buffer *out, const card *c, const trial *one) {
     const reply *base = &one->answers[BASE], *tuned = &one->answers[TUNED];
     bool same = temper_span_equal(base->text, tuned->text);
     const char *name = one->outcome > 0 ? "win" : one->outcome < 0 ? "loss" : "tie";
-    temper_buffer_text(out, "<article><header><h3 dir=\"auto\">");
+    temper_buffer_format(out, "<article data-trait=\"%zu\"><header><h3 dir=\"auto\">", one->trait);
     escape(out, one->prompt);
-    temper_buffer_format(out, "</h3><span class=\"outcome %s\">%s</span></header><div class=\"answers\">",
+    temper_buffer_text(out, "</h3><span class=\"soft trait\" dir=\"auto\">");
+    escape(out, c->character->traits[one->trait].trait);
+    temper_buffer_format(out, "</span><span class=\"outcome %s\">%s</span></header><div class=\"answers\">",
                          name,
                          one->outcome > 0   ? "tuned more in character"
                          : one->outcome < 0 ? "tuned less in character"
@@ -225,21 +246,27 @@ static void write_trial(temper_buffer *out, const trial *one) {
     temper_buffer_text(out, "</div></article>");
 }
 
+static void write_tools(temper_buffer *out, const card *c) {
+    temper_buffer_text(
+        out, "<form class=\"tools\" role=\"search\" hidden><label>Find <input type=\"search\"></label>"
+             "<label>Trait <select><option value=\"\">all</option>");
+    for (size_t t = 0; t < c->character->count; t++) {
+        temper_buffer_format(out, "<option value=\"%zu\">", t);
+        escape(out, c->character->traits[t].trait);
+        temper_buffer_text(out, "</option>");
+    }
+    temper_buffer_text(out, "</select></label><output></output></form>");
+}
+
 static void write_trials(temper_buffer *out, const card *c) {
-    size_t shown = c->shown < c->trial_count ? c->shown : c->trial_count, i, last = SIZE_MAX;
+    size_t shown = c->shown < c->trial_count ? c->shown : c->trial_count, i;
     temper_buffer_format(out,
                          "<h2>Side by side</h2><p class=\"soft\">%zu of %zu; all of them are in the output "
                          "<code>completions</code>.</p>",
                          shown, c->trial_count);
+    write_tools(out, c);
     for (i = 0; i < shown; i++) {
-        const trial *one = &c->trials[i * c->trial_count / shown];
-        if (one->trait != last) {
-            temper_buffer_text(out, "<p class=\"soft\" dir=\"auto\">Trait: ");
-            escape(out, c->character->traits[one->trait].trait);
-            temper_buffer_text(out, "</p>");
-            last = one->trait;
-        }
-        write_trial(out, one);
+        write_trial(out, c, &c->trials[i * c->trial_count / shown]);
     }
 }
 
@@ -275,6 +302,7 @@ temper_status report_write(const temper_host *host, const card *c, temper_error 
     write_rates(&out, c);
     write_numbers(&out, c);
     write_trials(&out, c);
+    temper_buffer_text(&out, script);
     temper_buffer_text(&out, "</main></body></html>\n");
     status = out.failed ? temper_no_memory(error) : host->write_bytes(output, out.data, out.length, error);
     temper_buffer_free(&out);
