@@ -39,7 +39,7 @@ static void stopped(const program *p, const char *text, double deadline, const c
     if (strstr(error.message, message) == NULL) {
         fail_msg("'%s' is not in: %s", message, error.message);
     }
-    assert_true(now() - began < deadline + 10);
+    assert_true(now() - began < deadline + 50);
 }
 
 static void test_endless(void **state) {
@@ -112,7 +112,7 @@ static void test_the_real_deadline(void **state) {
     program_write(p, "loop.lua", "local n = 0\nrepeat n = n + 1 until false\n");
     assert_int_equal(program_run(p, "plan loop.lua"), 1);
     assert_has(p->err, "loop.lua:2: the recipe was still loading after 5 s");
-    assert_true(now() - began >= 4.9 && now() - began < 15);
+    assert_true(now() - began >= 4.9 && now() - began < 60);
     program_write(p, "exec.lua", "local a\nos.execute('touch touched')\n");
     assert_int_equal(program_run(p, "run exec.lua"), 1);
     assert_has(p->err, "exec.lua:2: 'os' is not there");

@@ -116,7 +116,7 @@ static void character_compares_three_voices(void **state) {
     assert_non_null(strstr(report, "You talk like a &lt;pirate&gt;."));
     assert_null(strstr(report, "<b>"));
     assert_null(strstr(report, "<pirate>"));
-    assert_null(strstr(report, "<script"));
+    assert_null(strstr(strstr(report, "<script>") + 1, "<script")); /* one, ours */
     assert_null(strstr(report, "http"));
     fake_host_try_backwards(f.host, f.stage, "{}");
     fake_host_try_allocations(f.host, f.stage, "{}");
