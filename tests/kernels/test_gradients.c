@@ -130,6 +130,20 @@ static void test_gelu_new(void **state) {
     check("gelu_new", gelu_new_loss, in, 0, weight, dx, false);
 }
 
+static double gelu_loss(double in[INPUTS][N], const double *weight) {
+    double y[N];
+    set()->gelu(y, in[0], N);
+    return weighted(y, weight);
+}
+
+static void test_gelu(void **state) {
+    double in[INPUTS][N], weight[N], dx[N];
+    (void)state;
+    random_row(in[0], 12), random_row(in[1], 13), random_row(in[2], 14), random_row(weight, 15);
+    set()->gelu_backward(dx, weight, in[0], N);
+    check("gelu", gelu_loss, in, 0, weight, dx, false);
+}
+
 static double rope_loss(double in[INPUTS][N], const double *weight) {
     double y[N];
     memcpy(y, in[0], sizeof y);
@@ -158,9 +172,9 @@ static void test_double_build(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_rms_norm), cmocka_unit_test(test_layer_norm),
-        cmocka_unit_test(test_swiglu),   cmocka_unit_test(test_gelu_new),
-        cmocka_unit_test(test_rope),     cmocka_unit_test(test_double_build),
+        cmocka_unit_test(test_rms_norm),     cmocka_unit_test(test_layer_norm), cmocka_unit_test(test_swiglu),
+        cmocka_unit_test(test_gelu_new),     cmocka_unit_test(test_gelu),       cmocka_unit_test(test_rope),
+        cmocka_unit_test(test_double_build),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -232,6 +232,17 @@ static void test_activations(void **state) {
         double v = x[i];
         near(y[i], 0.5 * v * (1.0 + tanh(sqrt(2.0 / 3.14159265358979323846) * (v + 0.044715 * v * v * v))));
     }
+    scalar()->gelu(y, x, N);
+    for (size_t i = 0; i < N; i++) {
+        near(y[i], 0.5 * (double)x[i] * erfc(-(double)x[i] / sqrt(2.0)));
+    }
+    for (int i = -800; i <= 800; i++) { /* every region, both tails */
+        float at = (float)i / 100, got;
+        double wanted = 0.5 * (double)at * erfc(-(double)at / sqrt(2.0));
+        scalar()->gelu(&got, &at, 1);
+        assert_true(fabs((double)got - wanted) <= 2e-7 * fabs((double)at) &&
+                    fabs((double)got - wanted) <= 1e-5 * fabs(wanted));
+    }
     for (size_t i = 0; i < N / 2; i++) {
         c[i] = (float)cos((double)i), s[i] = (float)sin((double)i);
     }

@@ -44,4 +44,30 @@
 #define LM_GELU_SCALE 0x1.9884533d43651p-1 /* sqrt(2 / pi) */
 #define LM_GELU_CUBIC 0.044715
 
+/* gelu: x / 2 * (1 + erf(z)), z = x / sqrt(2). Below the border erf(z) = z P(z^2); from there on
+ * 1 - erf(|z|) = exp(-Q(|z|)), |z| held at the highest. */
+#define LM_GELU_HALF_ROOT 0x1.6a09e667f3bcdp-1    /* sqrt(1 / 2) */
+#define LM_GELU_INVERSE_ROOT 0x1.9884533d43651p-2 /* 1 / sqrt(2 pi) */
+#define LM_ERF_BORDER 1.0f
+#define LM_ERF_HIGHEST 6.0f
+#define LM_ERF_P0 0x1.20dd76p+0f
+#define LM_ERF_P1 -0x1.8127ecp-2f
+#define LM_ERF_P2 0x1.ce4caep-4f
+#define LM_ERF_P3 -0x1.ba735cp-6f
+#define LM_ERF_P4 0x1.6d18f4p-8f
+#define LM_ERF_P5 -0x1.58b5e2p-10f
+#define LM_ERF_P6 0x1.c0ea7ap-12f
+#define LM_ERF_P7 -0x1.8d5c8ap-14f
+#define LM_ERF_Q0 -0x1.2db306p-11f
+#define LM_ERF_Q1 0x1.21a258p+0f
+#define LM_ERF_Q2 0x1.4259e8p-1f
+#define LM_ERF_Q3 0x1.ccf71ap-4f
+#define LM_ERF_Q4 -0x1.ccb31ap-6f
+#define LM_ERF_Q5 0x1.6a087cp-8f
+#define LM_ERF_Q6 -0x1.af9356p-11f
+#define LM_ERF_Q7 0x1.75d164p-14f
+#define LM_ERF_Q8 -0x1.b964b2p-18f
+#define LM_ERF_Q9 0x1.3c71d4p-22f
+#define LM_ERF_Q10 -0x1.9e784ap-28f
+
 #endif

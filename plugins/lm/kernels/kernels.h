@@ -120,6 +120,9 @@ typedef struct lm_kernels {
     /* gelu_new: y = x/2 * (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))). Backward overwrites dx. */
     void (*gelu_new)(lm_real *y, const lm_real *x, size_t n);
     void (*gelu_new_backward)(lm_real *dx, const lm_real *dy, const lm_real *x, size_t n);
+    /* gelu (Hendrycks and Gimpel 2016): y = x/2 * (1 + erf(x / sqrt(2))). Backward overwrites dx. */
+    void (*gelu)(lm_real *y, const lm_real *x, size_t n);
+    void (*gelu_backward)(lm_real *dx, const lm_real *dy, const lm_real *x, size_t n);
 
     /* Rotary positions (Su et al. 2021), half-split as Hugging Face's llama: for i < n/2
      *   (x[i], x[i+n/2]) -> (x[i] c[i] - x[i+n/2] s[i], x[i+n/2] c[i] + x[i] s[i]), in place.

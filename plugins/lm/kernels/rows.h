@@ -291,6 +291,49 @@ static void rows_gelu_new_backward(float *dx, const float *dy, const float *x, s
     }
 }
 
+/* 1 + erf(x / sqrt(2)) */
+static inline v16 twice_normal(v16 x) {
+    v16 z = v_mul(v_set((float)LM_GELU_HALF_ROOT), x), square = v_mul(z, z), p, q, tail, far;
+    v16 magnitude = i_float_of(i_and(v_bits(z), i_set(0x7fffffffu)));
+    v16 held = v_lesser_of(v_set(LM_ERF_HIGHEST), magnitude);
+    p = v_fma(v_set(LM_ERF_P7), square, v_set(LM_ERF_P6));
+    p = v_fma(p, square, v_set(LM_ERF_P5));
+    p = v_fma(p, square, v_set(LM_ERF_P4));
+    p = v_fma(p, square, v_set(LM_ERF_P3));
+    p = v_fma(p, square, v_set(LM_ERF_P2));
+    p = v_fma(p, square, v_set(LM_ERF_P1));
+    p = v_fma(p, square, v_set(LM_ERF_P0));
+    q = v_fma(v_set(LM_ERF_Q10), held, v_set(LM_ERF_Q9));
+    q = v_fma(q, held, v_set(LM_ERF_Q8));
+    q = v_fma(q, held, v_set(LM_ERF_Q7));
+    q = v_fma(q, held, v_set(LM_ERF_Q6));
+    q = v_fma(q, held, v_set(LM_ERF_Q5));
+    q = v_fma(q, held, v_set(LM_ERF_Q4));
+    q = v_fma(q, held, v_set(LM_ERF_Q3));
+    q = v_fma(q, held, v_set(LM_ERF_Q2));
+    q = v_fma(q, held, v_set(LM_ERF_Q1));
+    q = v_fma(q, held, v_set(LM_ERF_Q0));
+    tail = exponential(negative(q));
+    far = v_choose(v_less(z, v_set(0.0f)), tail, v_sub(v_set(2.0f), tail));
+    return v_choose(v_less(magnitude, v_set(LM_ERF_BORDER)), v_fma(z, p, v_set(1.0f)), far);
+}
+
+static void rows_gelu(float *y, const float *x, size_t n) {
+    FOR_BLOCKS(i, n) {
+        v16 v = get(x + i, lanes);
+        put(y + i, v_mul(v_mul(v_set(0.5f), v), twice_normal(v)), lanes);
+    }
+}
+
+static void rows_gelu_backward(float *dx, const float *dy, const float *x, size_t n) {
+    FOR_BLOCKS(i, n) {
+        v16 v = get(x + i, lanes), density = exponential(v_mul(v_set(-0.5f), v_mul(v, v)));
+        v16 slope =
+            v_fma(v_mul(v_set((float)LM_GELU_INVERSE_ROOT), v), density, v_mul(v_set(0.5f), twice_normal(v)));
+        put(dx + i, v_mul(get(dy + i, lanes), slope), lanes);
+    }
+}
+
 /* --- rotary positions --- */
 
 static void rows_rope(float *x, const float *cosine, const float *sine, size_t n, bool inverse) {
@@ -393,8 +436,8 @@ static void rows_adamw(float *w, float *m, float *v, const float *gradient, floa
     .scale = rows_scale, .rms_norm = rows_rms_norm, .rms_norm_backward = rows_rms_norm_backward,             \
     .layer_norm = rows_layer_norm, .layer_norm_backward = rows_layer_norm_backward, .swiglu = rows_swiglu,   \
     .swiglu_backward = rows_swiglu_backward, .gelu_new = rows_gelu_new,                                      \
-    .gelu_new_backward = rows_gelu_new_backward, .rope = rows_rope,                                          \
-    .softmax_numerators = rows_softmax_numerators, .log_sum_exp = rows_log_sum_exp,                          \
+    .gelu_new_backward = rows_gelu_new_backward, .gelu = rows_gelu, .gelu_backward = rows_gelu_backward,     \
+    .rope = rows_rope, .softmax_numerators = rows_softmax_numerators, .log_sum_exp = rows_log_sum_exp,       \
     .dot_striped = rows_dot_striped, .argmax = rows_argmax, .adamw = rows_adamw
 
 #endif

@@ -38,6 +38,19 @@ static lm_real tangent(lm_real x) {
     return temper_tanh(x);
 }
 
+/* 1 + erf(x / sqrt(2)) by its series about 0, all of one sign (Marsaglia 2004). */
+static lm_real twice_normal(lm_real x) {
+    double term = x, sum = x;
+    if (x > 12 || x < -12) {
+        return x > 0 ? 2 : 0;
+    }
+    for (int i = 3; i < 400; i += 2) {
+        term *= x * x / i;
+        sum += term;
+    }
+    return 1 + 2 * sum * LM_GELU_INVERSE_ROOT * temper_exp(-x * x / 2);
+}
+
 #else
 
 static uint32_t bits_of(float x) {
@@ -103,6 +116,34 @@ static float logarithm(float x) {
     y = x < 0.0f ? float_of(0x7fc00000u) : y;
     /* +inf and NaN: x + x keeps the one and quiets the other */
     return x < float_of(0x7f800000u) ? y : x + x;
+}
+
+/* 1 + erf(x / sqrt(2)). Far out on either side it is the tail itself, or 2 less the tail. */
+static float twice_normal(float x) {
+    float z = (float)LM_GELU_HALF_ROOT * x, magnitude = ABSOLUTE(z), square = z * z, p, q, tail;
+    p = FMA(LM_ERF_P7, square, LM_ERF_P6);
+    p = FMA(p, square, LM_ERF_P5);
+    p = FMA(p, square, LM_ERF_P4);
+    p = FMA(p, square, LM_ERF_P3);
+    p = FMA(p, square, LM_ERF_P2);
+    p = FMA(p, square, LM_ERF_P1);
+    p = FMA(p, square, LM_ERF_P0);
+    if (magnitude < LM_ERF_BORDER) {
+        return FMA(z, p, 1.0f);
+    }
+    magnitude = LM_ERF_HIGHEST < magnitude ? LM_ERF_HIGHEST : magnitude;
+    q = FMA(LM_ERF_Q10, magnitude, LM_ERF_Q9);
+    q = FMA(q, magnitude, LM_ERF_Q8);
+    q = FMA(q, magnitude, LM_ERF_Q7);
+    q = FMA(q, magnitude, LM_ERF_Q6);
+    q = FMA(q, magnitude, LM_ERF_Q5);
+    q = FMA(q, magnitude, LM_ERF_Q4);
+    q = FMA(q, magnitude, LM_ERF_Q3);
+    q = FMA(q, magnitude, LM_ERF_Q2);
+    q = FMA(q, magnitude, LM_ERF_Q1);
+    q = FMA(q, magnitude, LM_ERF_Q0);
+    tail = exponential(-q);
+    return z < 0.0f ? tail : 2.0f - tail;
 }
 
 /* Worst error 1.3 ulp. Odd by construction: the sign is put back at the end, so tanh(-0) = -0. */
@@ -300,6 +341,21 @@ static void scalar_gelu_new_backward(lm_real *dx, const lm_real *dy, const lm_re
         lm_real slope = (lm_real)LM_GELU_SCALE * FMA((lm_real)(3 * LM_GELU_CUBIC), square, (lm_real)1);
         lm_real rest = FMA(-t, t, (lm_real)1) * slope;
         dx[i] = dy[i] * FMA(half, rest, FMA((lm_real)0.5, t, (lm_real)0.5));
+    }
+}
+
+static void scalar_gelu(lm_real *y, const lm_real *x, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        y[i] = (lm_real)0.5 * x[i] * twice_normal(x[i]);
+    }
+}
+
+/* dy/dx = (1 + erf(x / sqrt(2))) / 2 + x exp(-x^2 / 2) / sqrt(2 pi) */
+static void scalar_gelu_backward(lm_real *dx, const lm_real *dy, const lm_real *x, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        lm_real v = x[i], density = exponential((lm_real)-0.5 * (v * v));
+        lm_real slope = FMA((lm_real)LM_GELU_INVERSE_ROOT * v, density, (lm_real)0.5 * twice_normal(v));
+        dx[i] = dy[i] * slope;
     }
 }
 
@@ -577,6 +633,8 @@ const lm_kernels lm_kernels_scalar = {
     .swiglu_backward = scalar_swiglu_backward,
     .gelu_new = scalar_gelu_new,
     .gelu_new_backward = scalar_gelu_new_backward,
+    .gelu = scalar_gelu,
+    .gelu_backward = scalar_gelu_backward,
     .rope = scalar_rope,
     .softmax_numerators = scalar_softmax_numerators,
     .log_sum_exp = scalar_log_sum_exp,

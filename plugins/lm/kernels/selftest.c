@@ -327,6 +327,12 @@ static void run_swiglu_backward(const lm_kernels *set, const row_case *r, float 
 static void run_gelu_new(const lm_kernels *set, const row_case *r, float *out) {
     set->gelu_new(out, r->in[0], r->n);
 }
+static void run_gelu(const lm_kernels *set, const row_case *r, float *out) {
+    set->gelu(out, r->in[0], r->n);
+}
+static void run_gelu_backward(const lm_kernels *set, const row_case *r, float *out) {
+    set->gelu_backward(out, r->in[0], r->in[1], r->n);
+}
 static void run_gelu_new_backward(const lm_kernels *set, const row_case *r, float *out) {
     set->gelu_new_backward(out, r->in[0], r->in[1], r->n);
 }
@@ -379,6 +385,8 @@ static const struct {
     {"swiglu_backward", run_swiglu_backward},
     {"gelu_new", run_gelu_new},
     {"gelu_new_backward", run_gelu_new_backward},
+    {"gelu", run_gelu},
+    {"gelu_backward", run_gelu_backward},
     {"rope", run_rope},
     {"softmax_numerators", run_softmax_numerators},
     {"log_sum_exp", run_log_sum_exp},
