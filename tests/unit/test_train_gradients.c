@@ -219,7 +219,8 @@ static void gelu_new(void **state) {
 typedef struct attention_case {
     lm_config config;
     size_t window, n;
-    lm_real *q, *k, *v, *weights, *cosine, *sine;
+    lm_real *q, *k, *v, *weights;
+    lm_rope rope;
     size_t *positions;
 } attention_case;
 
@@ -229,10 +230,10 @@ static void attend(attention_case *self, lm_real *q, lm_real *k, lm_real *out) {
     lm_cache_layer cache;
     memcpy(q, self->q, self->n * queries * sizeof *q);
     memcpy(k, self->k, self->n * keys * sizeof *k);
-    lm_rope_rows(&context, q, self->n, self->config.heads, self->config.head_size, self->positions,
-                 self->cosine, self->sine, false);
-    lm_rope_rows(&context, k, self->n, self->config.kv_heads, self->config.head_size, self->positions,
-                 self->cosine, self->sine, false);
+    lm_rope_rows(&context, &self->rope, q, self->n, self->config.heads, self->config.head_size,
+                 self->positions, false);
+    lm_rope_rows(&context, &self->rope, k, self->n, self->config.kv_heads, self->config.head_size,
+                 self->positions, false);
     assert_int_equal(lm_cache_layer_open(&context, &self->config, self->n, &cache, NULL), TEMPER_OK);
     lm_attention_rows rows = {&cache, q, k, self->v, self->n, out};
     assert_int_equal(lm_attention_forward(&context, &self->config, self->window, &rows, 1, NULL), TEMPER_OK);
@@ -256,22 +257,22 @@ static double attention_loss(void *argument) {
     return sum;
 }
 
-static void check_attention(size_t n, size_t heads, size_t kv_heads, size_t size, size_t window) {
+static void check_attention(size_t n, size_t heads, size_t kv_heads, size_t size, size_t window, double cap,
+                            size_t rotated) {
     attention_case self = {.window = window, .n = n};
     self.config =
         (lm_config){.heads = heads, .kv_heads = kv_heads, .head_size = size, .attention_scale = 0.7};
-    size_t queries = n * heads * size, keys = n * kv_heads * size, half = size / 2;
+    self.config.attention_cap = cap;
+    size_t queries = n * heads * size, keys = n * kv_heads * size;
     self.q = random_values(1, queries);
     self.k = random_values(2, keys);
     self.v = random_values(3, keys);
     self.weights = random_values(4, queries);
-    self.cosine = lm_allocate(n * half, sizeof(lm_real));
-    self.sine = lm_allocate(n * half, sizeof(lm_real));
     self.positions = calloc(n, sizeof *self.positions);
     for (size_t i = 0; i < n; i++) {
         self.positions[i] = i;
     }
-    lm_rope_tables(10000, size, n, self.cosine, self.sine);
+    assert_int_equal(lm_rope_open(&self.rope, 10000, &self.config.scaling, rotated, n, NULL), TEMPER_OK);
     lm_real *q = lm_allocate(queries, sizeof *q), *k = lm_allocate(keys, sizeof *k),
             *out = lm_allocate(queries, sizeof *out), *dq = lm_allocate(queries, sizeof *dq),
             *dk = lm_allocate(keys, sizeof *dk), *dv = lm_allocate(keys, sizeof *dv);
@@ -279,30 +280,32 @@ static void check_attention(size_t n, size_t heads, size_t kv_heads, size_t size
     assert_int_equal(lm_attention_backward(&context, &self.config, window, q, k, self.v, out, self.weights, n,
                                            dq, dk, dv, NULL),
                      TEMPER_OK);
-    lm_rope_rows(&context, dq, n, heads, size, self.positions, self.cosine, self.sine, true);
-    lm_rope_rows(&context, dk, n, kv_heads, size, self.positions, self.cosine, self.sine, true);
+    lm_rope_rows(&context, &self.rope, dq, n, heads, size, self.positions, true);
+    lm_rope_rows(&context, &self.rope, dk, n, kv_heads, size, self.positions, true);
     assert_gradient("dq", self.q, queries, dq, attention_loss, &self);
     assert_gradient("dk", self.k, keys, dk, attention_loss, &self);
     assert_gradient("dv", self.v, keys, dv, attention_loss, &self);
-    lm_real *all[] = {self.q, self.k, self.v, self.weights, self.cosine, self.sine, q, k, out, dq, dk, dv};
+    lm_real *all[] = {self.q, self.k, self.v, self.weights, q, k, out, dq, dk, dv};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
         free(all[i]);
     }
+    lm_rope_close(&self.rope);
     free(self.positions);
 }
 
 static void attention(void **state) {
     (void)state;
-    check_attention(9, 4, 2, 4, 0);
-    check_attention(1, 1, 1, 2, 0);
-    check_attention(9, 2, 2, 6, 3);
+    check_attention(9, 4, 2, 4, 0, 0, 4);
+    check_attention(1, 1, 1, 2, 0, 0, 2);
+    check_attention(9, 2, 2, 6, 3, 0, 6);
+    check_attention(9, 2, 2, 6, 3, 0.8, 4); /* capped; a part of a head turns */
 }
 
 static void attention_long(void **state) { /* more than a block of queries, a head of two panels */
     (void)state;
-    check_attention(67, 2, 1, 2, 0);
-    check_attention(66, 1, 1, 2, 5);
-    check_attention(5, 1, 1, 40, 0);
+    check_attention(67, 2, 1, 2, 0, 0, 2);
+    check_attention(66, 1, 1, 2, 5, 0.5, 2);
+    check_attention(5, 1, 1, 40, 0, 0, 40);
 }
 
 /* --- whole models --- */

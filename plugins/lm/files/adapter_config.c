@@ -183,7 +183,9 @@ temper_status lm_adapter_config_targets(const json_t *root, const lm_config *bas
         for (size_t i = 0; i < json_array_size(targets) && !named; i++) {
             const char *target = json_string_value(json_array_get(targets, i));
             size_t length = target == NULL ? 0 : strlen(target), end = strlen(module);
-            named = length >= end && strcmp(target + length - end, module) == 0;
+            named = (length >= end && strcmp(target + length - end, module) == 0) ||
+                    (length > 0 && length < end && module[end - length - 1] == '.' &&
+                     strcmp(module + end - length, target) == 0);
         }
         if (!named) {
             return temper_fail(error, TEMPER_INVALID,
@@ -205,12 +207,12 @@ char *lm_adapter_config_write(const lm_config *base, const lm_adapter_config *ad
     }
     bool whole = adapter->alpha <= 9007199254740992.0 && adapter->alpha == (double)(int64_t)adapter->alpha;
     json_t *alpha = whole ? json_integer((json_int_t)adapter->alpha) : json_real(adapter->alpha);
-    json_t *root =
-        json_pack("{s:s?, s:s, s:b, s:b, s:b, s:o, s:f, s:s, s:I, s:o, s:s, s:b, s:b}",
-                  "base_model_name_or_path", base_name, "bias", "none", "fan_in_fan_out", 0, "inference_mode",
-                  1, "init_lora_weights", 1, "lora_alpha", alpha, "lora_dropout", 0.0, "peft_type", "LORA",
-                  "r", (json_int_t)adapter->rank, "target_modules", targets, "task_type", "CAUSAL_LM",
-                  "use_dora", 0, "use_rslora", (int)adapter->rank_stabilised);
+    json_t *root = json_pack("{s:s?, s:s, s:b, s:b, s:b, s:o, s:f, s:s, s:I, s:o, s:s, s:b, s:b}",
+                             "base_model_name_or_path", base_name, "bias", "none", "fan_in_fan_out",
+                             (int)lm_role_transposed(base, LM_OUTPUT), "inference_mode", 1,
+                             "init_lora_weights", 1, "lora_alpha", alpha, "lora_dropout", 0.0, "peft_type",
+                             "LORA", "r", (json_int_t)adapter->rank, "target_modules", targets, "task_type",
+                             "CAUSAL_LM", "use_dora", 0, "use_rslora", (int)adapter->rank_stabilised);
     char *text = root == NULL ? NULL : json_dumps(root, JSON_INDENT(2));
     json_decref(root);
     return text;

@@ -56,6 +56,11 @@ static const lm_tensor *find_without_prefix(const lm_checkpoint *self, const cha
                : NULL;
 }
 
+/* GGUF has every matrix by rows of outputs. */
+static bool transposed(const lm_checkpoint *self, lm_role role) {
+    return self->gguf == NULL && lm_role_transposed(&self->config, role);
+}
+
 static temper_status bind(lm_checkpoint *self, lm_role role, size_t layer, temper_error *error) {
     unsigned rank;
     size_t shape[2];
@@ -65,12 +70,19 @@ static temper_status bind(lm_checkpoint *self, lm_role role, size_t layer, tempe
     if (rank == 0) {
         return TEMPER_OK;
     }
+    if (transposed(self, role)) {
+        size_t rows = shape[0];
+        shape[0] = shape[1];
+        shape[1] = rows;
+    }
     if (self->gguf != NULL) {
         lm_role_gguf_name(role, layer, name, sizeof name);
         tensor = find_tensor(self, name);
     } else {
+        const char *other = lm_architecture_find(self->config.architecture)->head_names[1];
         lm_role_name(&self->config, role, layer, name, sizeof name);
         tensor = find_tensor(self, name);
+        tensor = tensor == NULL && role == LM_HEAD && other != NULL ? find_tensor(self, other) : tensor;
         tensor = tensor == NULL ? find_without_prefix(self, name) : tensor;
     }
     lm_shape_text(rank, shape, expected, sizeof expected);
@@ -116,9 +128,21 @@ static bool ends_with(const char *text, const char *end) {
 
 /* Buffers that older files carry and that follow from the config, and the copy of a tied head. */
 static bool harmless(const lm_checkpoint *self, const char *name) {
-    return ends_with(name, ".rotary_emb.inv_freq") || ends_with(name, ".attn.attention.bias") ||
-           ends_with(name, ".attn.attention.masked_bias") ||
-           (self->config.tied && strcmp(name, "lm_head.weight") == 0);
+    static const char *const buffers[] = {
+        ".rotary_emb.inv_freq", ".attn.attention.bias", ".attn.attention.masked_bias", ".attn.bias",
+        ".attn.masked_bias",    ".attention.bias",      ".attention.masked_bias"};
+    const lm_architecture *row = lm_architecture_find(self->config.architecture);
+    for (size_t i = 0; i < sizeof buffers / sizeof *buffers; i++) {
+        if (ends_with(name, buffers[i])) {
+            return true;
+        }
+    }
+    for (size_t i = 0; i < 2 && self->config.tied; i++) {
+        if (row->head_names[i] != NULL && strcmp(name, row->head_names[i]) == 0) {
+            return true;
+        }
+    }
+    return false;
 }
 
 static int by_address(const void *left, const void *right) {
@@ -268,14 +292,37 @@ const lm_config *lm_checkpoint_config(const lm_checkpoint *self) {
     return &self->config;
 }
 
-/* GGUF has each head's rows as pairs to rotate (0, half, 1, half + 1, ...); Hugging Face has the first half of all
- * pairs, then the second. */
-static void read_rotated(const lm_tensor *tensor, size_t head_size, float *out) {
+/* --- values, from the files' order to ours --- */
+
+/* `out` is [columns][rows] of the file's [rows][columns]. */
+static void read_transposed(const lm_tensor *tensor, float *out) {
     size_t rows = tensor->shape[0], columns = tensor->shape[1];
     for (size_t row = 0; row < rows; row++) {
-        size_t head = row / head_size, within = row % head_size;
-        size_t source = head * head_size + (within % (head_size / 2)) * 2 + within / (head_size / 2);
-        lm_tensor_read(tensor, source * columns, columns, out + row * columns);
+        float piece[256];
+        for (size_t first = 0; first < columns; first += 256) {
+            size_t count = columns - first < 256 ? columns - first : 256;
+            lm_tensor_read(tensor, row * columns + first, count, piece);
+            for (size_t i = 0; i < count; i++) {
+                out[(first + i) * rows + row] = piece[i];
+            }
+        }
+    }
+}
+
+static bool is_norm(lm_role role) {
+    return role == LM_ATTENTION_NORM || role == LM_FEED_NORM || role == LM_FINAL_NORM ||
+           role == LM_QUERY_NORM || role == LM_KEY_NORM || role == LM_ATTENTION_POST_NORM ||
+           role == LM_FEED_POST_NORM;
+}
+
+static void read_gguf(const lm_checkpoint *self, const lm_tensor *tensor, lm_role role, float *out) {
+    const lm_config *config = &self->config;
+    size_t rows = tensor->shape[0], columns = tensor->rank == 2 ? tensor->shape[1] : 1;
+    for (size_t row = 0; row < rows; row++) {
+        lm_tensor_read(tensor, lm_gguf_row(config, role, row) * columns, columns, out + row * columns);
+    }
+    for (size_t i = 0; config->norm_plus_one && is_norm(role) && i < rows; i++) {
+        out[i] -= 1; /* GGUF has the 1 added */
     }
 }
 
@@ -292,8 +339,10 @@ temper_status lm_checkpoint_read(const lm_checkpoint *self, lm_role role, size_t
                            (unsigned)role < LM_ROLE_COUNT ? name : "");
     }
     const lm_tensor *tensor = *slot(self, role, layer);
-    if (self->gguf != NULL && (role == LM_QUERY || role == LM_KEY)) {
-        read_rotated(tensor, self->config.head_size, out);
+    if (self->gguf != NULL) {
+        read_gguf(self, tensor, role, out);
+    } else if (transposed(self, role)) {
+        read_transposed(tensor, out);
     } else {
         lm_tensor_read(tensor, 0, lm_tensor_elements(tensor), out);
     }

@@ -9,10 +9,35 @@
 
 typedef enum lm_norm { LM_RMS_NORM, LM_LAYER_NORM } lm_norm;
 typedef enum lm_positions { LM_ROPE, LM_LEARNED_POSITIONS } lm_positions;
-typedef enum lm_activation { LM_SWIGLU, LM_GELU_NEW } lm_activation;
+/* Gated: silu(gate) * up, gelu(gate) * up; or of `up` alone. GELU_NEW and GEGLU have tanh's approximation, GELU has erf. */
+typedef enum lm_activation { LM_SWIGLU, LM_GELU_NEW, LM_GEGLU, LM_GELU } lm_activation;
+static inline bool lm_activation_gated(lm_activation kind) {
+    return kind == LM_SWIGLU || kind == LM_GEGLU;
+}
+/* Norms of queries and keys, before they are rotated: over each head, or over all heads of a row at once. */
+typedef enum lm_head_norm { LM_HEAD_NORM_NONE, LM_HEAD_NORM_EACH, LM_HEAD_NORM_WHOLE } lm_head_norm;
 
-enum { LM_MAX_LAYERS = 512 };
+enum { LM_MAX_LAYERS = 512, LM_MAX_FACTORS = 128 };
 
+/* How rotary frequencies are stretched for contexts longer than the first training's; rope.c has the formulas. */
+typedef enum lm_rope_kind {
+    LM_ROPE_PLAIN,
+    LM_ROPE_LINEAR,
+    LM_ROPE_LLAMA3,
+    LM_ROPE_YARN,
+    LM_ROPE_LONG /* by the factors for short texts; the context ends where those for long ones would begin */
+} lm_rope_kind;
+typedef struct lm_rope_scaling {
+    lm_rope_kind kind;
+    double factor;    /* linear, llama3, yarn; longrope: longest over original context */
+    double original;  /* positions of the first training */
+    double low, high; /* llama3: low_freq_factor, high_freq_factor; yarn: beta_slow, beta_fast */
+    double magnitude; /* cosines and sines are multiplied by it; 0: 1 */
+    bool whole;       /* yarn: its bounds are rounded outwards ("truncate") */
+    double short_factors[LM_MAX_FACTORS], long_factors[LM_MAX_FACTORS]; /* longrope, one a pair */
+} lm_rope_scaling;
+
+/* A config set to zero is a plain llama; lm_config_start sets what an architecture has of its own. */
 typedef struct lm_config {
     char architecture[32]; /* Hugging Face's model_type: "llama", "gpt_neo" */
     size_t vocabulary, hidden, intermediate, layers, heads, kv_heads, head_size, context;
@@ -24,7 +49,25 @@ typedef struct lm_config {
     bool tied;                    /* the output head is the embedding */
     size_t window[LM_MAX_LAYERS]; /* keys a query may see, itself included; 0: all before it */
     int64_t bos, eos;             /* -1: none. From config.json / generation_config.json / GGUF */
+
+    bool attention_bias, feed_bias; /* where an architecture leaves them to the config */
+    bool norm_plus_one;             /* RMSNorm's weights are stored less 1 */
+    bool parallel;                  /* attention and feed-forward both from the block's input */
+    bool
+        query_key_value_by_head; /* a fused projection's rows: each head's q, k, v; else all q, all k, all v */
+    lm_head_norm head_norm;
+    size_t rotated;     /* elements of a head that turn with its position; 0: all */
+    double local_theta; /* rope_theta of layers with a window, unscaled; 0: as all layers */
+    lm_rope_scaling scaling;
+    double embedding_scale;          /* of looked-up rows; 0: 1 */
+    double attention_cap, final_cap; /* x becomes cap * tanh(x / cap): scores, logits; 0: none */
 } lm_config;
+/* Elements of a head that rope turns. */
+static inline size_t lm_config_rotated(const lm_config *config) {
+    return config->rotated == 0 ? config->head_size : config->rotated;
+}
+/* Clears `out` and sets what `architecture` has of its own; false: there is no such architecture. */
+bool lm_config_start(lm_config *out, const char *architecture);
 
 typedef enum lm_role {
     LM_EMBEDDING,
@@ -49,6 +92,15 @@ typedef enum lm_role {
     LM_DOWN,
     LM_UP_BIAS,
     LM_DOWN_BIAS,
+    /* Later ones come last: a role's number is part of every draw for its values. All of a layer. */
+    LM_GATE_BIAS,
+    LM_QUERY_NORM,
+    LM_KEY_NORM,
+    LM_ATTENTION_POST_NORM, /* of what attention adds to the stream */
+    LM_FEED_POST_NORM,
+    LM_QUERY_KEY_VALUE, /* instead of LM_QUERY, LM_KEY, LM_VALUE */
+    LM_QUERY_KEY_VALUE_BIAS,
+    LM_GATE_UP, /* instead of LM_GATE, LM_UP: all gates, then all ups */
     LM_ROLE_COUNT
 } lm_role;
 
@@ -56,6 +108,8 @@ typedef enum lm_role {
  * [outputs][inputs]. LM_UP / LM_DOWN are also gpt_neo's c_fc / c_proj (no LM_GATE there). */
 void lm_role_shape(const lm_config *config, lm_role role, unsigned *rank, size_t shape[2]);
 bool lm_role_per_layer(lm_role role);
+/* Hugging Face's files have this matrix as [inputs][outputs] (gpt2's Conv1D). */
+bool lm_role_transposed(const lm_config *config, lm_role role);
 /* The Hugging Face name ("model.layers.3.self_attn.q_proj.weight"), as files and PEFT adapters use it. */
 void lm_role_name(const lm_config *config, lm_role role, size_t layer, char *out, size_t size);
 /* The module part for PEFT target_modules: "q_proj" .. "down_proj", "c_fc"; NULL for what is not a linear layer. */

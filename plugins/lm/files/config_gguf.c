@@ -29,15 +29,21 @@ static const char *const known[] = {
 
 const char *lm_config_gguf_name(const lm_config *config) {
     const lm_architecture *row = lm_architecture_find(config->architecture);
-    return row != NULL && row->names_gguf ? row->model_type : NULL;
+    return row == NULL ? NULL : row->gguf;
 }
 
 size_t lm_gguf_row(const lm_config *config, lm_role role, size_t row) {
+    const lm_architecture *architecture = lm_architecture_find(config->architecture);
     size_t size = config->head_size, within = row % size;
-    if (role != LM_QUERY && role != LM_KEY) {
-        return row;
+    bool turned = role == LM_QUERY || role == LM_KEY || role == LM_QUERY_BIAS || role == LM_KEY_BIAS;
+    bool fused = role == LM_QUERY_KEY_VALUE || role == LM_QUERY_KEY_VALUE_BIAS;
+    if (architecture != NULL && architecture->gguf_pairs && turned) {
+        return row - within + within % (size / 2) * 2 + within / (size / 2);
     }
-    return row - within + within % (size / 2) * 2 + within / (size / 2);
+    if (config->query_key_value_by_head && fused) {
+        return (row / size % 3 * config->heads + row / (3 * size)) * size + within;
+    }
+    return row;
 }
 
 static temper_status check_keys(const lm_gguf *gguf, const char *file, temper_error *error) {
@@ -107,16 +113,11 @@ temper_status lm_config_from_gguf(const lm_gguf *gguf, const char *file, lm_conf
     const char *name;
     size_t length, rotated, value_size;
     temper_status status;
-    memset(out, 0, sizeof *out);
     if (!lm_gguf_string(gguf, "general.architecture", &name, &length) || length != 5 ||
         memcmp(name, "llama", 5) != 0) {
         return temper_fail(error, TEMPER_UNSUPPORTED, "%s: its general.architecture is not \"llama\"", file);
     }
-    snprintf(out->architecture, sizeof out->architecture, "llama");
-    out->norm = LM_RMS_NORM;
-    out->positions = LM_ROPE;
-    out->activation = LM_SWIGLU;
-    out->rope_theta = 10000.0;
+    lm_config_start(out, "llama");
     out->tied = lm_gguf_find(gguf, "output.weight") == NULL && lm_gguf_unread(gguf, "output.weight") == NULL;
     const lm_tensor *embedding = lm_gguf_find(gguf, "token_embd.weight");
     int64_t rows = embedding != NULL && embedding->rank == 2 && embedding->shape[0] <= INT32_MAX

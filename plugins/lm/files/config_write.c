@@ -12,7 +12,11 @@ double lm_inverse_square_root(size_t value) {
 }
 
 static void set(json_t *root, const char *key, json_t *value) {
-    json_object_set_new(root, key, value);
+    if (key != NULL) {
+        json_object_set_new(root, key, value);
+    } else {
+        json_decref(value);
+    }
 }
 
 static void set_size(json_t *root, const char *key, size_t value) {
@@ -23,36 +27,31 @@ static void set_id(json_t *root, const char *key, int64_t id) {
     set(root, key, id < 0 ? json_null() : json_integer(id));
 }
 
-static void write_llama(json_t *root, const lm_config *config) {
-    set_size(root, "num_hidden_layers", config->layers);
-    set_size(root, "num_attention_heads", config->heads);
-    set_size(root, "num_key_value_heads", config->kv_heads);
-    set_size(root, "head_dim", config->head_size);
-    set(root, "hidden_act", json_string("silu"));
-    set(root, "rms_norm_eps", json_real(config->norm_epsilon));
-    set(root, "rope_theta", json_real(config->rope_theta));
-    set(root, "rope_scaling", json_null());
-    set(root, "attention_bias", json_false());
-    set(root, "mlp_bias", json_false());
+static void set_cap(json_t *root, const char *key, double cap) {
+    set(root, key, cap > 0 ? json_real(cap) : json_null());
 }
 
-/* Each layer its own group: [[["global"], 1], [["local"], 1], ...]. */
-static void write_gpt_neo(json_t *root, const lm_config *config) {
-    json_t *types = json_array(), *layers = json_array();
-    size_t window = 256;
-    for (size_t i = 0; i < config->layers; i++) {
-        const char *kind = config->window[i] != 0 ? "local" : "global";
-        window = config->window[i] != 0 ? config->window[i] : window;
-        json_array_append_new(types, json_pack("[[s], i]", kind, 1));
-        json_array_append_new(layers, json_string(kind));
+/* Positions that the model was said to have: longrope's context is cut (config_rope.c). */
+static size_t stated_context(const lm_config *config) {
+    const lm_rope_scaling *scaling = &config->scaling;
+    bool cut = scaling->kind == LM_ROPE_LONG && scaling->factor > 1.0;
+    return cut ? (size_t)rint(scaling->original * scaling->factor) : config->context;
+}
+
+static void write_features(json_t *root, const lm_architecture *row, const lm_config *config) {
+    set(root, "attention_bias", json_boolean(config->attention_bias));
+    if (strcmp(row->model_type, "llama") == 0) {
+        set(root, "mlp_bias", json_boolean(config->feed_bias));
     }
-    set_size(root, "num_layers", config->layers);
-    set_size(root, "num_heads", config->heads);
-    set(root, "attention_types", types);
-    set(root, "attention_layers", layers);
-    set_size(root, "window_size", window);
-    set(root, "activation_function", json_string("gelu_new"));
-    set(root, "layer_norm_epsilon", json_real(config->norm_epsilon));
+    if (row->query_scale > 0) {
+        double scalar = 1.0 / (config->attention_scale * config->attention_scale);
+        set(root, "query_pre_attn_scalar", json_integer((json_int_t)rint(scalar)));
+        set_cap(root, "attn_logit_softcapping", config->attention_cap);
+        set_cap(root, "final_logit_softcapping", config->final_cap);
+    }
+    if (row->parallel) {
+        set(root, "use_parallel_residual", json_boolean(config->parallel));
+    }
 }
 
 char *lm_config_write(const lm_config *config, lm_dtype dtype) {
@@ -62,17 +61,24 @@ char *lm_config_write(const lm_config *config, lm_dtype dtype) {
         json_decref(root);
         return NULL;
     }
+    const lm_config_names *keys = row->keys;
     set(root, "architectures", json_pack("[s]", row->class_name));
     set(root, "model_type", json_string(row->model_type));
     set_size(root, "vocab_size", config->vocabulary);
-    set_size(root, "hidden_size", config->hidden);
-    set_size(root, "intermediate_size", config->intermediate);
-    set_size(root, "max_position_embeddings", config->context);
+    set_size(root, keys->hidden, config->hidden);
+    set_size(root, keys->intermediate, config->intermediate);
+    set_size(root, keys->context, stated_context(config));
+    set_size(root, keys->layers, config->layers);
+    set_size(root, keys->heads, config->heads);
+    set_size(root, keys->kv_heads, config->kv_heads);
+    set_size(root, keys->head_size, config->head_size);
+    set(root, keys->activation, json_string(lm_activation_name(config->activation)));
+    set(root, keys->epsilon, json_real(config->norm_epsilon));
     if (row->positions == LM_ROPE) {
-        write_llama(root, config);
-    } else {
-        write_gpt_neo(root, config);
+        lm_config_write_rope(root, row, config);
+        write_features(root, row, config);
     }
+    lm_config_write_windows(root, row, config);
     set(root, "tie_word_embeddings", json_boolean(config->tied));
     set_id(root, "bos_token_id", config->bos);
     set_id(root, "eos_token_id", config->eos);

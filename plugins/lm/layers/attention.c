@@ -297,7 +297,12 @@ static void attend(const attention_job *job, const queries *self, size_t start, 
     for (size_t r = 0; r < self->rows; r++) {
         lm_real *row = scores + r * job->scores_stride + skipped;
         size_t keys = self->position + r * self->step + 1 - start;
-        sums[r] = kernels->softmax_numerators(row, NULL, row, (lm_real)job->config->attention_scale, keys);
+        lm_real scale = (lm_real)job->config->attention_scale, cap = (lm_real)job->config->attention_cap;
+        if (cap > 0) {
+            lm_soft_cap(job->context, row, scale, cap, keys);
+            scale = 1;
+        }
+        sums[r] = kernels->softmax_numerators(row, NULL, row, scale, keys);
     }
     const lm_real *p = scores + skipped;
     if (product->pairs && start % 2 != 0) {
@@ -443,7 +448,7 @@ temper_status lm_attention_forward(const lm_context *context, const lm_config *c
 
 /* --- backward: a whole sequence from position 0, a block of queries at a time, scores made again ---
  *
- * For a head, S = scale Q K^T, P = softmax(S) over the keys that a query sees, O = P V:
+ * For a head, S = scale Q K^T (capped, with a slope of its own, where the config says so), P = softmax(S) over the keys that a query sees, O = P V:
  *   dV += P^T dO     dP = dO V^T     dS = P (dP - sum over d of dO O)     dQ = scale dS K     dK += scale dS^T Q
  * dK and dV are chains over queries in order, block after block (a block is even, so the pairs of bf16/1 lie at the
  * same positions whatever the length), the heads of a kv head one after another. Masked elements of P and dS are 0. */
@@ -451,11 +456,12 @@ typedef struct backward {
     const lm_context *context;
     size_t n, size;                  /* positions, head size */
     size_t query_stride, key_stride; /* A*D, G*D */
-    lm_real scale;
+    lm_real scale, cap;
     size_t window;
     char *keys, *values, *key_rows; /* packed: K^T, V^T (reduction over D), K (reduction over positions) */
     char *q_rows, *dout_rows;       /* packed, a block: reduction over its queries */
     lm_real *p, *ds;                /* [block][n rounded up to a panel] */
+    lm_real *capped;                /* [n rounded up to a panel]: a row's capped scores */
     size_t stride;
     void *scratch;
 } backward;
@@ -482,6 +488,7 @@ static size_t backward_layout(backward *self, char *memory) {
                  {&self->dout_rows, rows},
                  {&self->p, LM_BACKWARD_BLOCK * self->stride * sizeof(lm_real)},
                  {&self->ds, LM_BACKWARD_BLOCK * self->stride * sizeof(lm_real)},
+                 {&self->capped, self->stride * sizeof(lm_real)},
                  {&self->scratch, product->scratch_bytes(longest)}};
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
         if (memory != NULL) {
@@ -514,13 +521,21 @@ static void softmax_backward(const backward *self, size_t first, size_t rows, si
         size_t position = first + r, start = first_key(self->window, position);
         lm_real *p = self->p + r * self->stride, *ds = self->ds + r * self->stride;
         size_t keys = position + 1 - start;
-        lm_real sum = kernels->softmax_numerators(p + start, NULL, p + start, self->scale, keys);
+        if (self->cap > 0) {
+            lm_soft_cap(self->context, p + start, self->scale, self->cap, keys);
+            memcpy(self->capped + start, p + start, keys * sizeof *p);
+        }
+        lm_real sum =
+            kernels->softmax_numerators(p + start, NULL, p + start, self->cap > 0 ? 1 : self->scale, keys);
         lm_real mean = kernels->dot_striped(dout + position * self->query_stride,
                                             out + position * self->query_stride, self->size);
         lm_real inverse = 1 / sum;
         for (size_t j = start; j <= position; j++) {
             p[j] *= inverse;
             ds[j] = p[j] * (ds[j] - mean) * self->scale;
+        }
+        if (self->cap > 0) {
+            lm_soft_cap_backward(self->capped + start, self->cap, ds + start, keys);
         }
         memset(p, 0, start * sizeof *p);
         memset(ds, 0, start * sizeof *ds);
@@ -563,6 +578,7 @@ temper_status lm_attention_backward(const lm_context *context, const lm_config *
                      .query_stride = config->heads * size,
                      .key_stride = config->kv_heads * size,
                      .scale = (lm_real)config->attention_scale,
+                     .cap = (lm_real)config->attention_cap,
                      .window = window};
     temper_status status = lm_context_reserve(context, backward_layout(&self, NULL), error);
     if (status) {

@@ -118,9 +118,12 @@ void lm_linear_backward(const lm_context *context, const lm_linear *self, const 
 typedef struct lm_norm_weights {
     lm_norm kind;
     lm_real epsilon;
-    lm_real *w, *b; /* [H]; b NULL for RMSNorm */
+    lm_real *w, *b;    /* [H]; b NULL for RMSNorm; w NULL: there is no such norm */
+    lm_real *plus_one; /* [H] 1 + w, which then counts instead of w; NULL: w does */
 } lm_norm_weights;
-/* statistics: [R][2] (mean, inverse) kept for backward, may be NULL. */
+/* Makes plus_one again after w changed; nothing without one. */
+void lm_norm_pack(const lm_norm_weights *self, size_t n);
+/* statistics: [R][2] (mean, inverse) kept for backward, may be NULL. y may be x. */
 void lm_norm_forward(const lm_context *context, const lm_norm_weights *self, const lm_real *x, size_t rows,
                      size_t n, lm_real *y, lm_real *statistics);
 /* dx is added to. dw, db may be NULL. */
@@ -128,10 +131,11 @@ void lm_norm_backward(const lm_context *context, const lm_norm_weights *self, co
                       const lm_real *statistics, const lm_real *dy, size_t rows, size_t n, lm_real *dx,
                       lm_real *dw, lm_real *db);
 
-/* --- the feed-forward activation: y [R][F] = silu(gate) * up, or gelu_new(up) (gate NULL) --- */
+/* --- the feed-forward activation: y [R][F] = silu(gate) * up, gelu_new(gate) * up; or gelu_new(up), gelu(up) (gate
+ * NULL) --- */
 void lm_activation_forward(const lm_context *context, lm_activation kind, const lm_real *gate,
                            const lm_real *up, size_t rows, size_t n, lm_real *y);
-/* dgate (NULL for gelu_new) and dup are overwritten. */
+/* dgate (NULL without a gate) and dup are overwritten. */
 void lm_activation_backward(const lm_context *context, lm_activation kind, const lm_real *gate,
                             const lm_real *up, const lm_real *dy, size_t rows, size_t n, lm_real *dgate,
                             lm_real *dup);
@@ -158,7 +162,8 @@ void lm_cache_layer_close(lm_cache_layer *self);
 
 /* New rows of one sequence: q [n][A*D], k, v [n][G*D] at positions cache->length .. +n, rotated already. Appends k and
  * v (cache->length advances), then out [n][A*D]: softmax(scale * q.K over keys max(0, pos-window+1) .. pos) . V, divided
- * last (times 1 / sum). Backward makes the probabilities again. */
+ * last (times 1 / sum); with config->attention_cap the scores are capped first. Backward makes the probabilities
+ * again. */
 typedef struct lm_attention_rows {
     lm_cache_layer *cache;
     const lm_real *q, *k, *v;
@@ -177,9 +182,35 @@ temper_status lm_attention_backward(const lm_context *context, const lm_config *
                                     const lm_real *dout, size_t n, lm_real *dq, lm_real *dk, lm_real *dv,
                                     temper_error *error);
 
-/* --- rope tables: cosine, sine [positions][D/2], computed with temper/math.h --- */
-void lm_rope_tables(double theta, size_t head_size, size_t positions, lm_real *cosine, lm_real *sine);
-void lm_rope_rows(const lm_context *context, lm_real *x, size_t rows, size_t heads, size_t head_size,
-                  const size_t *row_positions, const lm_real *cosine, const lm_real *sine, bool inverse);
+/* --- soft caps: x[i] = cap * tanh(scale * x[i] / cap), in place --- */
+void lm_soft_cap(const lm_context *context, lm_real *x, lm_real scale, lm_real cap, size_t n);
+/* dy[i] *= 1 - (y[i] / cap)^2, y as lm_soft_cap left it (a scale of 1). */
+void lm_soft_cap_backward(const lm_real *y, lm_real cap, lm_real *dy, size_t n);
+
+/* --- rotary positions: of a head the first `rotated` elements turn, the first half of them against the second --- */
+typedef struct lm_rope {
+    size_t rotated;
+    lm_real *cosine,
+        *sine; /* [positions][rotated / 2], computed with temper/math.h; times the scaling's magnitude */
+} lm_rope;
+/* theta and scaling: rope.c has the formulas. */
+temper_status lm_rope_open(lm_rope *self, double theta, const lm_rope_scaling *scaling, size_t rotated,
+                           size_t positions, temper_error *error);
+void lm_rope_close(lm_rope *self);
+/* inverse: turns back, which is the backward pass (the magnitude multiplies there, too). */
+void lm_rope_rows(const lm_context *context, const lm_rope *self, lm_real *x, size_t rows, size_t heads,
+                  size_t head_size, const size_t *row_positions, bool inverse);
+
+/* --- fused projections: rows of one product to rows of several, and back --- */
+
+/* fused [R][A*D + 2*G*D] to q [R][A*D], k and v [R][G*D]; by head (config->query_key_value_by_head) or by kind. */
+void lm_split_queries(const lm_context *context, const lm_config *config, const lm_real *fused, size_t rows,
+                      lm_real *q, lm_real *k, lm_real *v);
+void lm_join_queries(const lm_config *config, lm_real *fused, size_t rows, const lm_real *q, const lm_real *k,
+                     const lm_real *v);
+/* fused [R][2F] to gate and up [R][F]. */
+void lm_split_gate(const lm_context *context, const lm_real *fused, size_t rows, size_t n, lm_real *gate,
+                   lm_real *up);
+void lm_join_gate(lm_real *fused, size_t rows, size_t n, const lm_real *gate, const lm_real *up);
 
 #endif

@@ -1,6 +1,16 @@
 /* norm.c: RMSNorm and LayerNorm over rows; the formulas are in kernels.h. */
 #include "layers.h"
 
+void lm_norm_pack(const lm_norm_weights *self, size_t n) {
+    for (size_t i = 0; self->plus_one != NULL && i < n; i++) {
+        self->plus_one[i] = 1 + self->w[i];
+    }
+}
+
+static const lm_real *weights_of(const lm_norm_weights *self) {
+    return self->plus_one != NULL ? self->plus_one : self->w;
+}
+
 typedef struct norm_job {
     const lm_context *context;
     const lm_norm_weights *self;
@@ -20,9 +30,9 @@ static void norm_rows(void *argument, size_t begin, size_t end, size_t worker) {
         const lm_real *x = job->x + row * n;
         lm_real *y = job->y + row * n;
         if (self->kind == LM_RMS_NORM) {
-            kernels->rms_norm(y, &inverse, x, self->w, self->epsilon, n);
+            kernels->rms_norm(y, &inverse, x, weights_of(self), self->epsilon, n);
         } else {
-            kernels->layer_norm(y, &mean, &inverse, x, self->w, self->b, self->epsilon, n);
+            kernels->layer_norm(y, &mean, &inverse, x, weights_of(self), self->b, self->epsilon, n);
         }
         if (job->statistics != NULL) {
             job->statistics[2 * row] = mean;
@@ -45,7 +55,7 @@ void lm_norm_backward(const lm_context *context, const lm_norm_weights *self, co
         lm_real mean = statistics[2 * row], inverse = statistics[2 * row + 1];
         const lm_real *dy_row = dy + row * n, *x_row = x + row * n;
         if (self->kind == LM_RMS_NORM) {
-            kernels->rms_norm_backward(dx + row * n, dw, dy_row, x_row, self->w, inverse, n);
+            kernels->rms_norm_backward(dx + row * n, dw, dy_row, x_row, weights_of(self), inverse, n);
         } else {
             kernels->layer_norm_backward(dx + row * n, dw, db, dy_row, x_row, self->w, mean, inverse, n);
         }

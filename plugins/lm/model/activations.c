@@ -15,22 +15,45 @@ static lm_real *rows_of(lm_carver *carver, size_t rows, size_t width) {
 static void carve_block(lm_carver *carver, const lm_config *config, const lm_block *from, size_t rows,
                         struct lm_block_activations *block) {
     size_t width = config->heads * config->head_size, kv_width = config->kv_heads * config->head_size;
+    bool each = config->head_norm == LM_HEAD_NORM_EACH, normed = lm_block_has(config, LM_QUERY_NORM);
     block->input = rows_of(carver, rows, config->hidden);
-    block->normed = rows_of(carver, rows, config->hidden);
-    block->norm_statistics = rows_of(carver, rows, 2);
+    block->normed = block->input;
+    if (lm_block_has(config, LM_ATTENTION_NORM)) {
+        block->normed = rows_of(carver, rows, config->hidden);
+        block->norm_statistics = rows_of(carver, rows, 2);
+    }
     block->q = rows_of(carver, rows, width);
     block->k = rows_of(carver, rows, kv_width);
+    block->raw_q = normed ? rows_of(carver, rows, width) : block->q;
+    block->raw_k = normed ? rows_of(carver, rows, kv_width) : block->k;
+    if (normed) {
+        block->query_statistics = rows_of(carver, rows, 2 * (each ? config->heads : 1));
+        block->key_statistics = rows_of(carver, rows, 2 * (each ? config->kv_heads : 1));
+    }
     block->v = rows_of(carver, rows, kv_width);
     block->attended = rows_of(carver, rows, width);
+    if (lm_block_has(config, LM_ATTENTION_POST_NORM)) {
+        block->attention_added = rows_of(carver, rows, config->hidden);
+        block->attention_post_statistics = rows_of(carver, rows, 2);
+    }
     block->middle = rows_of(carver, rows, config->hidden);
-    block->feed_normed = rows_of(carver, rows, config->hidden);
-    block->feed_statistics = rows_of(carver, rows, 2);
-    block->gate = config->activation == LM_SWIGLU ? rows_of(carver, rows, config->intermediate) : NULL;
+    block->feed_normed = block->middle;
+    if (lm_block_has(config, LM_FEED_NORM)) {
+        block->feed_normed = rows_of(carver, rows, config->hidden);
+        block->feed_statistics = rows_of(carver, rows, 2);
+    }
+    if (lm_block_has(config, LM_FEED_POST_NORM)) {
+        block->feed_added = rows_of(carver, rows, config->hidden);
+        block->feed_post_statistics = rows_of(carver, rows, 2);
+    }
+    block->gate =
+        lm_activation_gated(config->activation) ? rows_of(carver, rows, config->intermediate) : NULL;
     block->up = rows_of(carver, rows, config->intermediate);
     block->activated = rows_of(carver, rows, config->intermediate);
-    const lm_linear *linears[] = {&from->query, &from->key, &from->value, &from->output,
-                                  &from->gate,  &from->up,  &from->down};
-    for (size_t i = 0; i < 7; i++) {
+    const lm_linear *linears[LM_BLOCK_LINEARS] = {
+        &from->query, &from->key,  &from->value,           &from->output, &from->gate,
+        &from->up,    &from->down, &from->query_key_value, &from->gate_up};
+    for (size_t i = 0; i < LM_BLOCK_LINEARS; i++) {
         block->lora_hidden[i] =
             linears[i]->lora == NULL ? NULL : rows_of(carver, rows, linears[i]->lora->rank);
     }

@@ -29,6 +29,8 @@ typedef struct pass {
     struct lm_block_activations
         work;                /* where a block writes, when nothing is kept: q, k, v, attended [R][...], ... */
     lm_real *added, *hidden; /* ... and these and the rest [piece][...] for each worker that takes pieces */
+    lm_real *fused;          /* rows of a product that are then split; nobody wants them afterwards */
+    size_t fused_width;
 } pass;
 
 /* Pieces of rows for workers, or one piece whose products they share. */
@@ -52,14 +54,19 @@ static void carve_pass(lm_carver *carver, pass *self) {
     self->attention = lm_carve(carver, self->count, sizeof *self->attention);
     self->temporary = lm_carve(carver, self->count, sizeof *self->temporary);
     self->residual = lm_carve(carver, rows, config->hidden * sizeof(lm_real));
-    self->work.q = lm_carve(carver, rows, width * sizeof(lm_real));
-    self->work.k = lm_carve(carver, rows, kv_width * sizeof(lm_real));
+    self->work.raw_q = self->work.q = lm_carve(carver, rows, width * sizeof(lm_real));
+    self->work.raw_k = self->work.k = lm_carve(carver, rows, kv_width * sizeof(lm_real));
     self->work.v = lm_carve(carver, rows, kv_width * sizeof(lm_real));
     self->work.attended = lm_carve(carver, rows, width * sizeof(lm_real));
     self->added = lm_carve(carver, own, config->hidden * sizeof(lm_real));
     self->hidden = lm_carve(carver, own, self->model->lora_rank * sizeof(lm_real));
     self->work.normed = self->work.feed_normed = lm_carve(carver, own, config->hidden * sizeof(lm_real));
-    if (config->activation == LM_SWIGLU) {
+    self->fused_width = lm_block_has(config, LM_QUERY_KEY_VALUE) ? width + 2 * kv_width : 0;
+    if (lm_block_has(config, LM_GATE_UP) && 2 * config->intermediate > self->fused_width) {
+        self->fused_width = 2 * config->intermediate;
+    }
+    self->fused = lm_carve(carver, own, self->fused_width * sizeof(lm_real));
+    if (lm_activation_gated(config->activation)) {
         self->work.gate = lm_carve(carver, own, config->intermediate * sizeof(lm_real));
     }
     self->work.up = lm_carve(carver, own, config->intermediate * sizeof(lm_real));
@@ -141,6 +148,9 @@ static void embed(const pass *self, const some_rows *rows, lm_real *x) {
     for (size_t i = 0; i < rows->count; i++, x += n) {
         size_t row = rows->first + i;
         memcpy(x, model->embedding + (size_t)self->ids[row] * n, n * sizeof *x);
+        if (model->config.embedding_scale > 0) {
+            self->context->kernels->scale(x, (lm_real)model->config.embedding_scale, n);
+        }
         if (model->position_embedding != NULL) {
             self->context->kernels->add(x, model->position_embedding + self->positions[row] * n, n);
         }
@@ -168,6 +178,11 @@ static struct lm_block_activations places(const pass *self, size_t layer, const 
     size_t all = rows->first, own = self->keep == NULL ? rows->slot * self->piece : all;
     at.normed = after(at.normed, own, config->hidden);
     at.norm_statistics = after(at.norm_statistics, own, 2);
+    bool each = config->head_norm == LM_HEAD_NORM_EACH;
+    at.raw_q = after(at.raw_q, all, width);
+    at.raw_k = after(at.raw_k, all, kv_width);
+    at.query_statistics = after(at.query_statistics, all, 2 * (each ? config->heads : 1));
+    at.key_statistics = after(at.key_statistics, all, 2 * (each ? config->kv_heads : 1));
     at.q = after(at.q, all, width);
     at.k = after(at.k, all, kv_width);
     at.v = after(at.v, all, kv_width);
@@ -175,10 +190,14 @@ static struct lm_block_activations places(const pass *self, size_t layer, const 
     at.middle = self->keep == NULL ? stream(self, layer, all) : after(at.middle, all, config->hidden);
     at.feed_normed = after(at.feed_normed, own, config->hidden);
     at.feed_statistics = after(at.feed_statistics, own, 2);
+    at.attention_added = after(at.attention_added, all, config->hidden);
+    at.attention_post_statistics = after(at.attention_post_statistics, all, 2);
+    at.feed_added = after(at.feed_added, all, config->hidden);
+    at.feed_post_statistics = after(at.feed_post_statistics, all, 2);
     at.gate = after(at.gate, own, config->intermediate);
     at.up = after(at.up, own, config->intermediate);
     at.activated = after(at.activated, own, config->intermediate);
-    for (size_t i = 0; i < 7; i++) {
+    for (size_t i = 0; i < LM_BLOCK_LINEARS; i++) {
         at.lora_hidden[i] = at.lora_hidden[i] == NULL
                                 ? after(self->hidden, rows->slot * self->piece, self->model->lora_rank)
                                 : after(at.lora_hidden[i], all, self->model->lora_rank);
@@ -196,49 +215,111 @@ static void add_residual(const pass *self, lm_real *to, const lm_real *from, con
     self->context->kernels->add(to, added, count);
 }
 
-/* A block up to its attention. */
-static void before_attention(const pass *self, size_t layer, const some_rows *rows) {
-    const lm_context *context = rows->context;
-    const lm_model *model = self->model;
-    const lm_config *config = &model->config;
-    const lm_block *block = &model->blocks[layer];
-    struct lm_block_activations at = places(self, layer, rows);
-    size_t count = rows->count;
-    lm_norm_forward(context, &block->attention_norm, stream(self, layer, rows->first), count, config->hidden,
-                    at.normed, at.norm_statistics);
-    lm_linear_forward(context, &block->query, at.normed, count, at.q, at.lora_hidden[0]);
-    lm_linear_forward(context, &block->key, at.normed, count, at.k, at.lora_hidden[1]);
-    lm_linear_forward(context, &block->value, at.normed, count, at.v, at.lora_hidden[2]);
-    if (model->cosine != NULL) {
-        const size_t *positions = self->positions + rows->first;
-        lm_rope_rows(context, at.q, count, config->heads, config->head_size, positions, model->cosine,
-                     model->sine, false);
-        lm_rope_rows(context, at.k, count, config->kv_heads, config->head_size, positions, model->cosine,
-                     model->sine, false);
+/* x through the norm into `out`, when there is one. */
+static const lm_real *normed_by(const pass *self, const some_rows *rows, const lm_norm_weights *norm,
+                                const lm_real *x, lm_real *out, lm_real *statistics) {
+    if (norm->w == NULL) {
+        return x;
+    }
+    lm_norm_forward(rows->context, norm, x, rows->count, self->model->config.hidden, out, statistics);
+    return out;
+}
+
+/* Queries and keys as the projections gave them: normed, when there are norms for them, and turned. */
+static void settle_queries(const pass *self, size_t layer, const some_rows *rows,
+                           const struct lm_block_activations *at) {
+    const lm_config *config = &self->model->config;
+    const lm_block *block = &self->model->blocks[layer];
+    const lm_rope *rope = lm_model_rope(self->model, layer);
+    const size_t *positions = self->positions + rows->first;
+    size_t count = rows->count, size = config->head_size;
+    if (block->query_norm.w != NULL) {
+        bool each = config->head_norm == LM_HEAD_NORM_EACH;
+        size_t heads = each ? config->heads : 1, kv_heads = each ? config->kv_heads : 1;
+        lm_norm_forward(rows->context, &block->query_norm, at->raw_q, count * heads,
+                        config->heads / heads * size, at->q, at->query_statistics);
+        lm_norm_forward(rows->context, &block->key_norm, at->raw_k, count * kv_heads,
+                        config->kv_heads / kv_heads * size, at->k, at->key_statistics);
+    }
+    if (rope != NULL) {
+        lm_rope_rows(rows->context, rope, at->q, count, config->heads, size, positions, false);
+        lm_rope_rows(rows->context, rope, at->k, count, config->kv_heads, size, positions, false);
     }
 }
 
-/* The rest of it. */
-static void after_attention(const pass *self, size_t layer, const some_rows *rows) {
+/* A block up to its attention. */
+static void before_attention(const pass *self, size_t layer, const some_rows *rows) {
     const lm_context *context = rows->context;
-    const lm_config *config = &self->model->config;
     const lm_block *block = &self->model->blocks[layer];
     struct lm_block_activations at = places(self, layer, rows);
     size_t count = rows->count;
-    lm_real *added = after(self->added, rows->slot * self->piece, config->hidden);
-    lm_linear_forward(context, &block->output, at.attended, count, added, at.lora_hidden[3]);
-    add_residual(self, at.middle, stream(self, layer, rows->first), added, count);
-
-    lm_norm_forward(context, &block->feed_norm, at.middle, count, config->hidden, at.feed_normed,
-                    at.feed_statistics);
-    if (config->activation == LM_SWIGLU) {
-        lm_linear_forward(context, &block->gate, at.feed_normed, count, at.gate, at.lora_hidden[4]);
+    const lm_real *normed = normed_by(self, rows, &block->attention_norm, stream(self, layer, rows->first),
+                                      at.normed, at.norm_statistics);
+    if (block->query_key_value.outputs > 0) {
+        lm_real *fused = after(self->fused, rows->slot * self->piece, self->fused_width);
+        lm_linear_forward(context, &block->query_key_value, normed, count, fused,
+                          at.lora_hidden[LM_AT_QUERY_KEY_VALUE]);
+        lm_split_queries(context, &self->model->config, fused, count, at.raw_q, at.raw_k, at.v);
+    } else {
+        lm_linear_forward(context, &block->query, normed, count, at.raw_q, at.lora_hidden[LM_AT_QUERY]);
+        lm_linear_forward(context, &block->key, normed, count, at.raw_k, at.lora_hidden[LM_AT_KEY]);
+        lm_linear_forward(context, &block->value, normed, count, at.v, at.lora_hidden[LM_AT_VALUE]);
     }
-    lm_linear_forward(context, &block->up, at.feed_normed, count, at.up, at.lora_hidden[5]);
-    lm_activation_forward(context, config->activation, at.gate, at.up, count, config->intermediate,
-                          at.activated);
-    lm_linear_forward(context, &block->down, at.activated, count, added, at.lora_hidden[6]);
-    add_residual(self, stream(self, layer + 1, rows->first), at.middle, added, count);
+    settle_queries(self, layer, rows, &at);
+}
+
+/* What a branch adds to the stream: its last product, normed when there is a norm for it. `kept`: where the product
+ * stays for backward, or NULL. */
+static void finish_branch(const pass *self, const some_rows *rows, const lm_linear *linear,
+                          const lm_norm_weights *norm, const lm_real *x, lm_real *kept, lm_real *statistics,
+                          lm_real *hidden, lm_real *added) {
+    lm_real *product = kept == NULL ? added : kept;
+    lm_linear_forward(rows->context, linear, x, rows->count, product, hidden);
+    if (norm->w != NULL) {
+        lm_norm_forward(rows->context, norm, product, rows->count, self->model->config.hidden, added,
+                        statistics);
+    }
+}
+
+static void feed_forward(const pass *self, size_t layer, const some_rows *rows,
+                         const struct lm_block_activations *at, const lm_real *normed, lm_real *added) {
+    const lm_context *context = rows->context;
+    const lm_config *config = &self->model->config;
+    const lm_block *block = &self->model->blocks[layer];
+    size_t count = rows->count, n = config->intermediate;
+    if (block->gate_up.outputs > 0) {
+        lm_real *fused = after(self->fused, rows->slot * self->piece, self->fused_width);
+        lm_linear_forward(context, &block->gate_up, normed, count, fused, at->lora_hidden[LM_AT_GATE_UP]);
+        lm_split_gate(context, fused, count, n, at->gate, at->up);
+    } else {
+        if (block->gate.outputs > 0) {
+            lm_linear_forward(context, &block->gate, normed, count, at->gate, at->lora_hidden[LM_AT_GATE]);
+        }
+        lm_linear_forward(context, &block->up, normed, count, at->up, at->lora_hidden[LM_AT_UP]);
+    }
+    lm_activation_forward(context, config->activation, at->gate, at->up, count, n, at->activated);
+    finish_branch(self, rows, &block->down, &block->feed_post_norm, at->activated, at->feed_added,
+                  at->feed_post_statistics, at->lora_hidden[LM_AT_DOWN], added);
+}
+
+/* The rest of it. Branches side by side both begin at x, which may be where `middle` is written. */
+static void after_attention(const pass *self, size_t layer, const some_rows *rows) {
+    const lm_config *config = &self->model->config;
+    const lm_block *block = &self->model->blocks[layer];
+    struct lm_block_activations at = places(self, layer, rows);
+    const lm_real *x = stream(self, layer, rows->first), *normed = NULL;
+    lm_real *added = after(self->added, rows->slot * self->piece, config->hidden);
+    finish_branch(self, rows, &block->output, &block->attention_post_norm, at.attended, at.attention_added,
+                  at.attention_post_statistics, at.lora_hidden[LM_AT_OUTPUT], added);
+    if (config->parallel) {
+        normed = normed_by(self, rows, &block->feed_norm, x, at.feed_normed, at.feed_statistics);
+    }
+    add_residual(self, at.middle, x, added, rows->count);
+    if (!config->parallel) {
+        normed = normed_by(self, rows, &block->feed_norm, at.middle, at.feed_normed, at.feed_statistics);
+    }
+    feed_forward(self, layer, rows, &at, normed, added);
+    add_residual(self, stream(self, layer + 1, rows->first), at.middle, added, rows->count);
 }
 
 static void finish_rows(const pass *self, const some_rows *rows) {
@@ -395,6 +476,18 @@ size_t lm_model_forward_bytes(const lm_context *context, const lm_model *self, s
     return carver.overflow ? SIZE_MAX : carver.used + scratch * context->parallel.workers;
 }
 
+typedef struct cap_job {
+    const lm_context *context;
+    lm_real *logits, cap;
+    size_t n;
+} cap_job;
+
+static void cap_range(void *argument, size_t begin, size_t end, size_t worker) {
+    const cap_job *job = argument;
+    (void)worker;
+    lm_soft_cap(job->context, job->logits + begin * job->n, 1, job->cap, (end - begin) * job->n);
+}
+
 temper_status lm_model_logits(const lm_context *context, const lm_model *self, const lm_real *final_normed,
                               const size_t *row_index, size_t rows, lm_real *logits, temper_error *error) {
     size_t n = self->config.hidden;
@@ -410,6 +503,10 @@ temper_status lm_model_logits(const lm_context *context, const lm_model *self, c
     }
     if (!status) {
         lm_linear_forward(context, &self->head, final_normed, rows, logits, NULL);
+        if (self->config.final_cap > 0) {
+            cap_job job = {context, logits, (lm_real)self->config.final_cap, self->config.vocabulary};
+            lm_context_ranges(context, rows * job.n * 8, rows, 1, cap_range, &job);
+        }
     }
     return status;
 }

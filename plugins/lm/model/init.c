@@ -16,11 +16,14 @@ static double normal(uint64_t key, uint64_t stream, uint64_t index) {
 
 static bool is_bias(lm_role role) {
     return role == LM_FINAL_NORM_BIAS || role == LM_ATTENTION_NORM_BIAS || role == LM_FEED_NORM_BIAS ||
-           (role >= LM_QUERY_BIAS && role <= LM_OUTPUT_BIAS) || role == LM_UP_BIAS || role == LM_DOWN_BIAS;
+           (role >= LM_QUERY_BIAS && role <= LM_OUTPUT_BIAS) || role == LM_UP_BIAS || role == LM_DOWN_BIAS ||
+           role == LM_GATE_BIAS || role == LM_QUERY_KEY_VALUE_BIAS;
 }
 
 static bool is_norm(lm_role role) {
-    return role == LM_FINAL_NORM || role == LM_ATTENTION_NORM || role == LM_FEED_NORM;
+    return role == LM_FINAL_NORM || role == LM_ATTENTION_NORM || role == LM_FEED_NORM ||
+           role == LM_QUERY_NORM || role == LM_KEY_NORM || role == LM_ATTENTION_POST_NORM ||
+           role == LM_FEED_POST_NORM;
 }
 
 static void fill(lm_role role, size_t layer, const lm_config *config, uint64_t key, double std,
@@ -30,7 +33,9 @@ static void fill(lm_role role, size_t layer, const lm_config *config, uint64_t k
         std /= sqrt(2.0 * (double)config->layers);
     }
     for (size_t i = 0; i < count; i++) {
-        values[i] = is_bias(role) ? 0 : is_norm(role) ? 1 : (lm_real)(float)(std * normal(key, stream, i));
+        values[i] = is_bias(role)   ? 0
+                    : is_norm(role) ? !config->norm_plus_one
+                                    : (lm_real)(float)(std * normal(key, stream, i));
     }
 }
 

@@ -6,8 +6,17 @@
 
 /* Where a role's values are kept; NULL when this architecture has no such tensor. */
 lm_real **lm_model_slot(lm_model *self, lm_role role, size_t layer);
+/* The role of each linear layer of a block. */
+extern const lm_role lm_block_linears[LM_BLOCK_LINEARS];
 /* An empty model of this shape: layers known by their sizes, epsilons and rope tables set, no values. */
 temper_status lm_model_shape(const lm_config *config, lm_model **out, temper_error *error);
+/* Does a block have this role? */
+static inline bool lm_block_has(const lm_config *config, lm_role role) {
+    unsigned rank;
+    size_t shape[2];
+    lm_role_shape(config, role, &rank, shape);
+    return rank != 0;
+}
 /* Values of a role, allocated to its shape. */
 temper_status lm_model_allocate(lm_model *self, lm_role role, size_t layer, lm_real **values, size_t *count,
                                 temper_error *error);

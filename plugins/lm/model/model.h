@@ -9,9 +9,23 @@
 #include "../layers/layers.h"
 
 typedef struct lm_block {
-    lm_norm_weights attention_norm, feed_norm;
-    lm_linear query, key, value, output, gate, up, down; /* gate unused by LM_GELU_NEW */
+    /* A norm without values and a layer without outputs are not there: which of them are is the architecture's. */
+    lm_norm_weights attention_norm, feed_norm, query_norm, key_norm, attention_post_norm, feed_post_norm;
+    lm_linear query, key, value, output, gate, up, down, query_key_value, gate_up;
 } lm_block;
+/* Linear layers of a block, in the order of lm_block_linears (roles.c) and of lm_block_activations.lora_hidden. */
+enum {
+    LM_AT_QUERY,
+    LM_AT_KEY,
+    LM_AT_VALUE,
+    LM_AT_OUTPUT,
+    LM_AT_GATE,
+    LM_AT_UP,
+    LM_AT_DOWN,
+    LM_AT_QUERY_KEY_VALUE,
+    LM_AT_GATE_UP,
+    LM_BLOCK_LINEARS
+};
 
 typedef struct lm_model {
     lm_config config;
@@ -19,12 +33,12 @@ typedef struct lm_model {
     lm_real *position_embedding; /* [context][H] or NULL */
     lm_block *blocks;            /* [layers] */
     lm_norm_weights final_norm;
-    lm_linear head;         /* head.w == embedding when tied */
-    lm_real *cosine, *sine; /* rope tables, [context][D/2] or NULL */
-    size_t lora_rank;       /* the greatest there is; 0: no adapter */
-    size_t adapters;        /* how many were read; lm_model_select says which are at work */
-    lm_lora **pairs;        /* [adapters, + 1 for all together when there are several][role][layer] */
-    void *packed;           /* every linear layer's packed weights, in the order they are used */
+    lm_linear head;           /* head.w == embedding when tied */
+    lm_rope rope, local_rope; /* empty: none; local: of layers with a window, when they have their own */
+    size_t lora_rank;         /* the greatest there is; 0: no adapter */
+    size_t adapters;          /* how many were read; lm_model_select says which are at work */
+    lm_lora **pairs; /* [adapters, + 1 for all together when there are several][role][layer] */
+    void *packed;    /* every linear layer's packed weights, in the order they are used */
 } lm_model;
 
 /* Loads a checkpoint, and the adapters that the file set has (base under "base/"): each by itself, and, of several,
@@ -53,6 +67,8 @@ uint64_t lm_model_bytes(const lm_product *product, const lm_config *config);
 uint64_t lm_model_parameters(const lm_model *self);
 /* Packs every linear layer again after values changed (the head, tied or not, too); `training`: for backward as well. */
 temper_status lm_model_pack(const lm_context *context, lm_model *self, bool training, temper_error *error);
+/* After a norm's values changed: its 1 + w, where it has one; nothing for other roles. */
+void lm_model_pack_norm(lm_model *self, lm_role role, size_t layer);
 /* Scratch of a context for this model's linear layers, backward over `rows` rows included (0: forward only). Forward
  * does it itself; call it before lm_linear_forward or _backward with a context that has not run this model. */
 temper_status lm_model_reserve(const lm_context *context, const lm_model *self, size_t rows,
@@ -62,6 +78,9 @@ temper_status lm_model_reserve(const lm_context *context, const lm_model *self, 
 lm_linear *lm_model_linear(lm_model *self, lm_role role, size_t layer);
 /* The values of any role with their count (also norms, biases, embeddings), NULL when there is none. */
 lm_real *lm_model_values(lm_model *self, lm_role role, size_t layer, size_t *count);
+
+/* The rotary table of a layer; NULL: positions are not turned. */
+const lm_rope *lm_model_rope(const lm_model *self, size_t layer);
 
 /* --- sequences and caches --- */
 /* Positions of a block, when nothing else is asked for: copying one is cheap beside computing it, and a product over
@@ -124,12 +143,16 @@ struct lm_activations {
     struct lm_block_activations {
         lm_real *input; /* [R][H] residual stream entering the block */
         lm_real *normed, *norm_statistics;
-        lm_real *q, *k, *v; /* rotated */
-        lm_real *attended;  /* [R][A*D] */
-        lm_real *middle;    /* [R][H] residual stream after attention */
+        lm_real *raw_q, *raw_k;                     /* before their norms; q and k when there are none */
+        lm_real *query_statistics, *key_statistics; /* [R or R*A][2], [R or R*G][2] */
+        lm_real *q, *k, *v;                         /* rotated */
+        lm_real *attended;                          /* [R][A*D] */
+        lm_real *attention_added, *attention_post_statistics; /* [R][H] before the norm after attention */
+        lm_real *middle;                                      /* [R][H] residual stream after attention */
         lm_real *feed_normed, *feed_statistics;
-        lm_real *gate, *up, *activated; /* [R][F] */
-        lm_real *lora_hidden[7];        /* query key value output gate up down: [R][rank], scaled; or NULL */
+        lm_real *gate, *up, *activated;             /* [R][F] */
+        lm_real *feed_added, *feed_post_statistics; /* [R][H] before the norm after the feed-forward */
+        lm_real *lora_hidden[LM_BLOCK_LINEARS];     /* [R][rank], scaled; or NULL */
     } * blocks;
     lm_real *last, *last_statistics, *final_normed; /* [R][H] */
     void *memory;

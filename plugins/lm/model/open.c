@@ -42,6 +42,7 @@ static temper_status read_role(const lm_context *context, const lm_checkpoint *c
     }
     temper_status status = read_values(checkpoint, self, role, layer, slot, error);
     lm_linear *linear = lm_model_linear(self, role, layer);
+    lm_model_pack_norm(self, role, layer);
     if (status || linear == NULL) {
         return status;
     }

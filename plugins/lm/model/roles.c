@@ -6,6 +6,13 @@
 
 #include <stdlib.h>
 
+const lm_role lm_block_linears[LM_BLOCK_LINEARS] = {
+    [LM_AT_QUERY] = LM_QUERY,    [LM_AT_KEY] = LM_KEY,
+    [LM_AT_VALUE] = LM_VALUE,    [LM_AT_OUTPUT] = LM_OUTPUT,
+    [LM_AT_GATE] = LM_GATE,      [LM_AT_UP] = LM_UP,
+    [LM_AT_DOWN] = LM_DOWN,      [LM_AT_QUERY_KEY_VALUE] = LM_QUERY_KEY_VALUE,
+    [LM_AT_GATE_UP] = LM_GATE_UP};
+
 static lm_linear *block_linear(lm_block *block, lm_role role) {
     switch (role) {
     case LM_QUERY:
@@ -16,7 +23,11 @@ static lm_linear *block_linear(lm_block *block, lm_role role) {
     case LM_VALUE_BIAS: return &block->value;
     case LM_OUTPUT:
     case LM_OUTPUT_BIAS: return &block->output;
-    case LM_GATE: return &block->gate;
+    case LM_QUERY_KEY_VALUE:
+    case LM_QUERY_KEY_VALUE_BIAS: return &block->query_key_value;
+    case LM_GATE_UP: return &block->gate_up;
+    case LM_GATE:
+    case LM_GATE_BIAS: return &block->gate;
     case LM_UP:
     case LM_UP_BIAS: return &block->up;
     case LM_DOWN:
@@ -25,21 +36,30 @@ static lm_linear *block_linear(lm_block *block, lm_role role) {
     }
 }
 
-static lm_real **block_slot(lm_block *block, lm_role role) {
+static lm_norm_weights *norm_of(lm_model *self, lm_role role, size_t layer) {
+    lm_block *block = &self->blocks[layer];
     switch (role) {
-    case LM_ATTENTION_NORM: return &block->attention_norm.w;
-    case LM_ATTENTION_NORM_BIAS: return &block->attention_norm.b;
-    case LM_FEED_NORM: return &block->feed_norm.w;
-    case LM_FEED_NORM_BIAS: return &block->feed_norm.b;
-    case LM_QUERY:
-    case LM_KEY:
-    case LM_VALUE:
-    case LM_OUTPUT:
-    case LM_GATE:
-    case LM_UP:
-    case LM_DOWN: return &block_linear(block, role)->w;
-    default: return &block_linear(block, role)->bias;
+    case LM_FINAL_NORM:
+    case LM_FINAL_NORM_BIAS: return &self->final_norm;
+    case LM_ATTENTION_NORM:
+    case LM_ATTENTION_NORM_BIAS: return &block->attention_norm;
+    case LM_FEED_NORM:
+    case LM_FEED_NORM_BIAS: return &block->feed_norm;
+    case LM_QUERY_NORM: return &block->query_norm;
+    case LM_KEY_NORM: return &block->key_norm;
+    case LM_ATTENTION_POST_NORM: return &block->attention_post_norm;
+    case LM_FEED_POST_NORM: return &block->feed_post_norm;
+    default: return NULL;
     }
+}
+
+static bool is_matrix(lm_role role) {
+    for (size_t i = 0; i < LM_BLOCK_LINEARS; i++) {
+        if (lm_block_linears[i] == role) {
+            return true;
+        }
+    }
+    return false;
 }
 
 lm_real **lm_model_slot(lm_model *self, lm_role role, size_t layer) {
@@ -49,22 +69,26 @@ lm_real **lm_model_slot(lm_model *self, lm_role role, size_t layer) {
     if (rank == 0 || layer >= (lm_role_per_layer(role) ? self->config.layers : 1)) {
         return NULL;
     }
+    lm_norm_weights *norm = norm_of(self, role, layer);
+    if (norm != NULL) {
+        bool bias = role == LM_FINAL_NORM_BIAS || role == LM_ATTENTION_NORM_BIAS || role == LM_FEED_NORM_BIAS;
+        return bias ? &norm->b : &norm->w;
+    }
     switch (role) {
     case LM_EMBEDDING: return &self->embedding;
     case LM_POSITION_EMBEDDING: return &self->position_embedding;
-    case LM_FINAL_NORM: return &self->final_norm.w;
-    case LM_FINAL_NORM_BIAS: return &self->final_norm.b;
     case LM_HEAD: return &self->head.w;
-    default: return block_slot(&self->blocks[layer], role);
+    default: break;
     }
+    lm_linear *linear = block_linear(&self->blocks[layer], role);
+    return is_matrix(role) ? &linear->w : &linear->bias;
 }
 
 lm_linear *lm_model_linear(lm_model *self, lm_role role, size_t layer) {
     if (role == LM_HEAD) {
         return &self->head;
     }
-    if (role != LM_QUERY && role != LM_KEY && role != LM_VALUE && role != LM_OUTPUT && role != LM_GATE &&
-        role != LM_UP && role != LM_DOWN) {
+    if (!is_matrix(role)) {
         return NULL;
     }
     return lm_model_slot(self, role, layer) == NULL ? NULL : block_linear(&self->blocks[layer], role);
@@ -106,8 +130,60 @@ static void size_linear(lm_model *self, lm_role role, size_t layer) {
     }
 }
 
-static const lm_role block_linears[] = {LM_QUERY, LM_KEY, LM_VALUE, LM_OUTPUT, LM_GATE, LM_UP, LM_DOWN};
-enum { BLOCK_LINEARS = sizeof block_linears / sizeof *block_linears };
+static size_t layers_of(const lm_model *self, lm_role role) {
+    return lm_role_per_layer(role) ? self->config.layers : 1;
+}
+
+/* A norm's kind and epsilon, and where 1 + w will stand. */
+static temper_status shape_norm(lm_model *self, lm_role role, size_t layer, temper_error *error) {
+    lm_norm_weights *norm = norm_of(self, role, layer);
+    unsigned rank;
+    size_t shape[2];
+    lm_role_shape(&self->config, role, &rank, shape);
+    if (norm == NULL || rank == 0) {
+        return TEMPER_OK;
+    }
+    norm->kind = self->config.norm;
+    norm->epsilon = (lm_real)self->config.norm_epsilon;
+    if (self->config.norm_plus_one && norm->plus_one == NULL) {
+        norm->plus_one = lm_allocate(shape[0], sizeof *norm->plus_one);
+        if (norm->plus_one == NULL) {
+            return temper_fail(error, TEMPER_NO_MEMORY, "no memory for a norm of %zu", shape[0]);
+        }
+    }
+    return TEMPER_OK;
+}
+
+void lm_model_pack_norm(lm_model *self, lm_role role, size_t layer) {
+    lm_norm_weights *norm = norm_of(self, role, layer);
+    unsigned rank;
+    size_t shape[2];
+    lm_role_shape(&self->config, role, &rank, shape);
+    if (norm != NULL && rank != 0) {
+        lm_norm_pack(norm, shape[0]);
+    }
+}
+
+const lm_rope *lm_model_rope(const lm_model *self, size_t layer) {
+    bool local = self->local_rope.cosine != NULL && self->config.window[layer] != 0;
+    return local ? &self->local_rope : self->rope.cosine != NULL ? &self->rope : NULL;
+}
+
+static temper_status open_ropes(lm_model *self, temper_error *error) {
+    const lm_config *config = &self->config;
+    static const lm_rope_scaling plain = {.kind = LM_ROPE_PLAIN};
+    size_t rotated = lm_config_rotated(config);
+    if (config->positions != LM_ROPE) {
+        return TEMPER_OK;
+    }
+    temper_status status =
+        lm_rope_open(&self->rope, config->rope_theta, &config->scaling, rotated, config->context, error);
+    if (!status && config->local_theta > 0) {
+        status =
+            lm_rope_open(&self->local_rope, config->local_theta, &plain, rotated, config->context, error);
+    }
+    return status;
+}
 
 static temper_status check_shape(const lm_config *config, temper_error *error) {
     if (config->layers == 0 || config->layers > LM_MAX_LAYERS || config->hidden == 0 ||
@@ -122,9 +198,15 @@ static temper_status check_shape(const lm_config *config, temper_error *error) {
         return temper_fail(error, TEMPER_INVALID, "%zu heads cannot share %zu kv heads evenly", config->heads,
                            config->kv_heads);
     }
-    if (config->positions == LM_ROPE && config->head_size % 2 != 0) {
-        return temper_fail(error, TEMPER_INVALID, "rotary positions turn pairs: a head size of %zu is odd",
-                           config->head_size);
+    size_t rotated = lm_config_rotated(config);
+    if (config->positions == LM_ROPE && (rotated % 2 != 0 || rotated > config->head_size)) {
+        return temper_fail(error, TEMPER_INVALID, "rotary positions turn pairs: %zu of %zu elements cannot",
+                           rotated, config->head_size);
+    }
+    if (config->query_key_value_by_head && config->heads != config->kv_heads) {
+        return temper_fail(error, TEMPER_INVALID,
+                           "%zu heads share %zu kv heads, but queries, keys and values lie head by head",
+                           config->heads, config->kv_heads);
     }
     return TEMPER_OK;
 }
@@ -143,28 +225,18 @@ temper_status lm_model_shape(const lm_config *config, lm_model **out, temper_err
         lm_model_close(self);
         return temper_fail(error, TEMPER_NO_MEMORY, "no memory for %zu layers", config->layers);
     }
-    for (size_t layer = 0; layer < config->layers; layer++) {
-        self->blocks[layer].attention_norm.kind = self->blocks[layer].feed_norm.kind = config->norm;
-        self->blocks[layer].attention_norm.epsilon = self->blocks[layer].feed_norm.epsilon =
-            (lm_real)config->norm_epsilon;
-        for (size_t i = 0; i < BLOCK_LINEARS; i++) {
-            size_linear(self, block_linears[i], layer);
+    for (int role = 0; !status && role < LM_ROLE_COUNT; role++) {
+        for (size_t layer = 0; !status && layer < layers_of(self, (lm_role)role); layer++) {
+            size_linear(self, (lm_role)role, layer);
+            status = shape_norm(self, (lm_role)role, layer, error);
         }
     }
-    self->final_norm.kind = config->norm;
-    self->final_norm.epsilon = (lm_real)config->norm_epsilon;
     self->head.outputs = config->vocabulary;
     self->head.inputs = config->hidden;
-    if (config->positions == LM_ROPE) {
-        size_t half = config->head_size / 2;
-        self->cosine = lm_allocate(config->context, half * sizeof *self->cosine);
-        self->sine = lm_allocate(config->context, half * sizeof *self->sine);
-        if (self->cosine == NULL || self->sine == NULL) {
-            lm_model_close(self);
-            return temper_fail(error, TEMPER_NO_MEMORY, "no memory for rotary tables of %zu positions",
-                               config->context);
-        }
-        lm_rope_tables(config->rope_theta, config->head_size, config->context, self->cosine, self->sine);
+    status = status ? status : open_ropes(self, error);
+    if (status) {
+        lm_model_close(self);
+        return status;
     }
     *out = self;
     return TEMPER_OK;
@@ -175,8 +247,8 @@ static size_t place_all(const lm_context *context, lm_model *self, char *base) {
     size_t used = 0;
     for (size_t layer = 0; layer <= self->config.layers; layer++) {
         bool last = layer == self->config.layers;
-        for (size_t i = 0; i < (last ? 1 : BLOCK_LINEARS); i++) {
-            lm_linear *linear = last ? &self->head : lm_model_linear(self, block_linears[i], layer);
+        for (size_t i = 0; i < (last ? 1 : LM_BLOCK_LINEARS); i++) {
+            lm_linear *linear = last ? &self->head : lm_model_linear(self, lm_block_linears[i], layer);
             if (linear == NULL) {
                 continue;
             }
@@ -211,9 +283,14 @@ temper_status lm_model_pack(const lm_context *context, lm_model *self, bool trai
     if (self->packed == NULL) {
         status = lm_model_place(context, self, error);
     }
+    for (int role = 0; role < LM_ROLE_COUNT; role++) {
+        for (size_t layer = 0; layer < layers_of(self, (lm_role)role); layer++) {
+            lm_model_pack_norm(self, (lm_role)role, layer);
+        }
+    }
     for (size_t layer = 0; !status && layer < self->config.layers; layer++) {
-        for (size_t i = 0; !status && i < BLOCK_LINEARS; i++) {
-            lm_linear *linear = lm_model_linear(self, block_linears[i], layer);
+        for (size_t i = 0; !status && i < LM_BLOCK_LINEARS; i++) {
+            lm_linear *linear = lm_model_linear(self, lm_block_linears[i], layer);
             status = linear == NULL ? TEMPER_OK : lm_linear_pack(context, linear, training, error);
         }
     }
@@ -225,11 +302,9 @@ temper_status lm_model_reserve(const lm_context *context, const lm_model *self, 
     size_t bytes = lm_linear_scratch(context, &self->head, rows);
     /* Every layer has these shapes, but an adapter's rank may be a layer's own. */
     for (size_t layer = 0; layer < (self->lora_rank == 0 ? 1 : self->config.layers); layer++) {
-        const lm_block *block = &self->blocks[layer];
-        const lm_linear *linears[] = {&block->query, &block->key, &block->value, &block->output,
-                                      &block->gate,  &block->up,  &block->down};
-        for (size_t i = 0; i < BLOCK_LINEARS; i++) {
-            size_t bytes_of_one = lm_linear_scratch(context, linears[i], rows);
+        for (size_t i = 0; i < LM_BLOCK_LINEARS; i++) {
+            const lm_linear *linear = lm_model_linear((lm_model *)(uintptr_t)self, lm_block_linears[i], layer);
+            size_t bytes_of_one = linear == NULL ? 0 : lm_linear_scratch(context, linear, rows);
             bytes = bytes_of_one > bytes ? bytes_of_one : bytes;
         }
     }
@@ -253,6 +328,7 @@ uint64_t lm_model_parameters(const lm_model *self) {
 static void free_norm(lm_norm_weights *norm) {
     free(norm->w);
     free(norm->b);
+    free(norm->plus_one);
 }
 
 void lm_model_close(lm_model *self) {
@@ -262,11 +338,15 @@ void lm_model_close(lm_model *self) {
     lm_adapters_free(self);
     for (size_t layer = 0; self->blocks != NULL && layer < self->config.layers; layer++) {
         lm_block *block = &self->blocks[layer];
-        for (size_t i = 0; i < BLOCK_LINEARS; i++) {
-            lm_linear_free(block_linear(block, block_linears[i]));
+        for (size_t i = 0; i < LM_BLOCK_LINEARS; i++) {
+            lm_linear_free(block_linear(block, lm_block_linears[i]));
         }
         free_norm(&block->attention_norm);
         free_norm(&block->feed_norm);
+        free_norm(&block->query_norm);
+        free_norm(&block->key_norm);
+        free_norm(&block->attention_post_norm);
+        free_norm(&block->feed_post_norm);
     }
     if (self->config.tied) {
         self->head.w = NULL;
@@ -276,8 +356,8 @@ void lm_model_close(lm_model *self) {
     free(self->blocks);
     free(self->embedding);
     free(self->position_embedding);
-    free(self->cosine);
-    free(self->sine);
+    lm_rope_close(&self->rope);
+    lm_rope_close(&self->local_rope);
     free(self->packed);
     free(self);
 }

@@ -33,16 +33,19 @@ typedef struct lm_work {
     lm_real *d_query, *d_attended;                         /* [rows][A*D] */
     lm_real *d_key, *d_value;                              /* [rows][G*D] */
     lm_real *d_gate, *d_up, *d_activated;                  /* [rows][F] */
-    lm_real *scatter;                                      /* [V][H] of a tied embedding, or NULL */
-    size_t *positions;                                     /* [rows] 0, 1, 2 .. */
-    lm_target *targets;                                    /* [rows] */
-    size_t group;                                          /* capacity in sequences */
-    lm_sequence *sequences;                                /* [group] */
-    size_t *offsets;                                       /* [group + 1] rows of each sequence */
-    size_t *target_offsets;                                /* [group + 1] targets of each sequence */
+    lm_real *d_fused;                                      /* [rows] of a fused projection */
+    lm_real *d_branch;      /* [rows][H], when norms follow branches or lie side by side */
+    lm_real *scatter;       /* [V][H] of a tied embedding, or NULL */
+    size_t *positions;      /* [rows] 0, 1, 2 .. */
+    lm_target *targets;     /* [rows] */
+    size_t group;           /* capacity in sequences */
+    lm_sequence *sequences; /* [group] */
+    size_t *offsets;        /* [group + 1] rows of each sequence */
+    size_t *target_offsets; /* [group + 1] targets of each sequence */
     /* logits */
     size_t chunk;
     lm_real *logits, *chunk_input, *d_chunk; /* [chunk][V], [chunk][H] */
+    lm_real *capped;                         /* [V]: a row of logits, when they are capped; or NULL */
     size_t *chunk_offsets;                   /* [chunk + 1] */
     size_t
         loaded; /* number of targets whose logits are in `logits` since the last forward, all of them or 0 */

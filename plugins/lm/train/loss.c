@@ -85,9 +85,15 @@ temper_status lm_loss_backward(lm_work *work, const lm_model *model, size_t sequ
             if (!loaded) {
                 log_probability(kernels, target, row, vocabulary);
             }
+            if (work->capped != NULL) {
+                memcpy(work->capped, row, vocabulary * sizeof *row);
+            }
             lm_real sum = kernels->softmax_numerators(row, NULL, row, 1, vocabulary);
             kernels->scale(row, target->weight / sum, vocabulary);
             row[target->id] -= target->weight;
+            if (work->capped != NULL) {
+                lm_soft_cap_backward(work->capped, (lm_real)model->config.final_cap, row, vocabulary);
+            }
         }
         lm_linear_backward(&work->context, &model->head, work->chunk_input, NULL, work->logits,
                            (lm_rows){segments, work->chunk_offsets}, work->d_chunk, false, d_head, NULL, NULL,

@@ -85,6 +85,7 @@ static void pack_one(void *context, size_t index, size_t worker) {
         }
         role = LM_HEAD;
     }
+    lm_model_pack_norm(trainer->model, role, trained->layer);
     lm_linear *linear = lm_model_linear(trainer->model, role, trained->layer);
     if (linear == NULL || trained->which == 'B') {
         return;

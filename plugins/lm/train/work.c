@@ -21,11 +21,12 @@ temper_status lm_work_init(lm_work *self, const lm_trainer *trainer, temper_erro
     self->chunk_input = lm_train_allocate(self->chunk, config->hidden);
     self->d_chunk = lm_train_allocate(self->chunk, config->hidden);
     self->chunk_offsets = calloc(self->chunk + 1, sizeof *self->chunk_offsets);
+    self->capped = config->final_cap > 0 ? lm_train_allocate(1, config->vocabulary) : NULL;
     if (trainer->embedding_trained && config->tied) {
         self->scatter = lm_train_allocate(config->vocabulary, config->hidden);
     }
     if (self->logits == NULL || self->chunk_input == NULL || self->d_chunk == NULL ||
-        self->chunk_offsets == NULL ||
+        self->chunk_offsets == NULL || (config->final_cap > 0 && self->capped == NULL) ||
         (trainer->embedding_trained && config->tied && self->scatter == NULL)) {
         lm_work_free(self);
         return temper_fail(error, TEMPER_NO_MEMORY, "no memory for %zu rows of logits over %zu tokens",
@@ -37,9 +38,10 @@ temper_status lm_work_init(lm_work *self, const lm_trainer *trainer, temper_erro
 static void free_rows(lm_work *self) {
     lm_activations_free(self->activations);
     self->activations = NULL;
-    lm_real **buffers[] = {&self->final_normed, &self->d_final,    &self->d_stream,   &self->d_normed,
-                           &self->d_query,      &self->d_attended, &self->d_key,      &self->d_value,
-                           &self->d_gate,       &self->d_up,       &self->d_activated};
+    lm_real **buffers[] = {&self->final_normed, &self->d_final,    &self->d_stream,    &self->d_normed,
+                           &self->d_query,      &self->d_attended, &self->d_key,       &self->d_value,
+                           &self->d_gate,       &self->d_up,       &self->d_activated, &self->d_fused,
+                           &self->d_branch};
     for (size_t i = 0; i < sizeof buffers / sizeof *buffers; i++) {
         free(*buffers[i]);
         *buffers[i] = NULL;
@@ -58,6 +60,7 @@ void lm_work_free(lm_work *self) {
     free(self->target_offsets);
     free(self->scatter);
     free(self->logits);
+    free(self->capped);
     free(self->chunk_input);
     free(self->d_chunk);
     free(self->chunk_offsets);
@@ -70,6 +73,11 @@ static temper_status reserve_rows(lm_work *self, const lm_trainer *trainer, size
     const lm_config *config = &trainer->model->config;
     size_t hidden = config->hidden, queries = config->heads * config->head_size,
            keys = config->kv_heads * config->head_size;
+    const lm_block *block = &trainer->model->blocks[0];
+    size_t fused = block->query_key_value.outputs;
+    fused = block->gate_up.outputs > fused ? block->gate_up.outputs : fused;
+    bool branches =
+        config->parallel || block->attention_post_norm.w != NULL || block->feed_post_norm.w != NULL;
     free_rows(self);
     temper_status status = lm_activations_new(trainer->model, rows, &self->activations, error);
     if (status) {
@@ -88,7 +96,9 @@ static temper_status reserve_rows(lm_work *self, const lm_trainer *trainer, size
                   {&self->d_value, keys},
                   {&self->d_gate, config->intermediate},
                   {&self->d_up, config->intermediate},
-                  {&self->d_activated, config->intermediate}};
+                  {&self->d_activated, config->intermediate},
+                  {&self->d_fused, fused},
+                  {&self->d_branch, branches ? hidden : 0}};
     bool missing = false;
     for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++) {
         *wanted[i].buffer = lm_train_allocate(rows, wanted[i].columns);

@@ -17,9 +17,15 @@ static void release(gathered *self) {
     free(self->tensors);
 }
 
-/* Adds a tensor whose values are copied in `dtype`. The name buffer is the caller's. */
+/* Where element i of the file's tensor is in `values`, which are its transpose. */
+static size_t transposed(size_t i, const size_t *shape) {
+    return i % shape[1] * shape[0] + i / shape[1];
+}
+
+/* Adds a tensor whose values are copied in `dtype`; turned: `values` have rows where the file has columns. The name
+ * buffer is the caller's. */
 static bool gather(gathered *self, const char *name, const lm_real *values, unsigned rank,
-                   const size_t *shape, lm_dtype dtype) {
+                   const size_t *shape, bool turned, lm_dtype dtype) {
     size_t count = shape[0] * (rank == 2 ? shape[1] : 1), size = lm_dtype_size(dtype);
     char *copied = strdup(name);
     void *data = malloc(count * size);
@@ -29,10 +35,11 @@ static bool gather(gathered *self, const char *name, const lm_real *values, unsi
         return false;
     }
     for (size_t i = 0; i < count; i++) {
+        float value = (float)values[turned ? transposed(i, shape) : i];
         if (dtype == LM_BF16) {
-            ((uint16_t *)data)[i] = lm_bf16_from_f32((float)values[i]);
+            ((uint16_t *)data)[i] = lm_bf16_from_f32(value);
         } else {
-            ((float *)data)[i] = (float)values[i];
+            ((float *)data)[i] = value;
         }
     }
     self->tensors[self->count++] = (lm_tensor){.name = copied,
@@ -81,7 +88,9 @@ temper_status lm_model_write(lm_model *model, lm_dtype dtype, lm_write *write, v
                 return temper_fail(error, TEMPER_FAILED, "a model without its values cannot be written");
             }
             lm_role_name(&model->config, (lm_role)role, layer, name, sizeof name);
-            complete = gather(&all, name, values, rank, shape, rank == 2 ? dtype : LM_F32);
+            bool turned = lm_role_transposed(&model->config, (lm_role)role);
+            size_t sides[2] = {turned ? shape[1] : shape[0], turned ? shape[0] : shape[1]};
+            complete = gather(&all, name, values, rank, sides, turned, rank == 2 ? dtype : LM_F32);
         }
     }
     return finish(&all, complete, write, write_context, error);
@@ -101,10 +110,10 @@ temper_status lm_adapter_write(lm_model *model, lm_write *write, void *write_con
             const lm_lora *lora = linear->lora;
             char name[256];
             lm_adapter_name(&model->config, (lm_role)role, layer, 'A', name, sizeof name);
-            complete = gather(&all, name, lora->a, 2, (size_t[]){lora->rank, linear->inputs}, LM_F32);
+            complete = gather(&all, name, lora->a, 2, (size_t[]){lora->rank, linear->inputs}, false, LM_F32);
             lm_adapter_name(&model->config, (lm_role)role, layer, 'B', name, sizeof name);
-            complete =
-                complete && gather(&all, name, lora->b, 2, (size_t[]){linear->outputs, lora->rank}, LM_F32);
+            complete = complete &&
+                       gather(&all, name, lora->b, 2, (size_t[]){linear->outputs, lora->rank}, false, LM_F32);
         }
     }
     return finish(&all, complete, write, write_context, error);
