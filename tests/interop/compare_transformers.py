@@ -19,7 +19,6 @@ try:
     import numpy
     import torch
     import transformers
-    from safetensors.torch import save_file
 except ImportError as missing:
     print(f"skipped: {missing}")
     sys.exit(77)
@@ -106,14 +105,17 @@ def make(kind, arguments):
     config = getattr(transformers, kind)(**arguments)
     config._attn_implementation = "eager"
     model = transformers.AutoModelForCausalLM.from_config(config).eval().float()
+    plus_one, seen = "Gemma" in kind, set()
     with torch.no_grad():
         for name, value in model.state_dict().items():
-            # Norms about 1 (or 0 where 1 is added), the rest large enough that nothing is nearly linear.
-            norm = value.dim() == 1 and "norm" in name or ".ln_" in name
-            plus_one = "Gemma" in kind
+            if value.data_ptr() in seen:  # a tied head
+                continue
+            seen.add(value.data_ptr())
+            name = "head" if name in ("lm_head.weight", "embed_out.weight") else name
             drawn = torch.from_numpy(values_of(name, value.numel())).reshape(value.shape)
-            value.copy_(drawn * 0.6 + (0 if plus_one else 1) if norm and name.endswith("weight") else drawn * 0.7)
-        model.tie_weights()
+            # Norms about 1 (or 0 where 1 is added), the rest large enough that nothing is nearly linear.
+            norm = value.dim() == 1 and name.endswith("weight")
+            value.copy_(drawn * 0.6 + (0 if plus_one else 1) if norm else drawn * 0.7)
     return config, model
 
 
