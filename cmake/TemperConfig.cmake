@@ -5,6 +5,7 @@
 #   Temper::math       temper/math.h
 #   Temper::support    support/*.h: what stages keep needing (texts, phrases, whole inputs, conversations); link it if you
 #                      use it: target_link_libraries(plugin-NAME PRIVATE Temper::support)
+#   Temper::lines      lines/lines.h: JSONL at the speed of memory (needs libsimdjson-dev)
 #   temper_add_plugin(NAME SOURCES...) and temper_plugin_test(NAME [ARGUMENTS...]): see plugin.cmake
 #   TEMPER_PROGRAM     the installed `temper`
 get_filename_component(TEMPER_PREFIX "${CMAKE_CURRENT_LIST_DIR}/../../.." ABSOLUTE)
@@ -25,6 +26,12 @@ if(NOT TARGET Temper::plugin)
     IMPORTED_LOCATION "${TEMPER_PREFIX}/lib/libtemper-sdk-support.a"
     INTERFACE_INCLUDE_DIRECTORIES "${TEMPER_PREFIX}/include/temper-sdk"
     INTERFACE_LINK_LIBRARIES "Temper::math")
+
+  add_library(Temper::lines STATIC IMPORTED)
+  set_target_properties(Temper::lines PROPERTIES
+    IMPORTED_LOCATION "${TEMPER_PREFIX}/lib/libtemper-sdk-lines.a"
+    INTERFACE_INCLUDE_DIRECTORIES "${TEMPER_PREFIX}/include/temper-sdk"
+    INTERFACE_LINK_LIBRARIES "Temper::support;simdjson;stdc++")
 
   # -ffp-contract=off: the compiler may not fuse what the source did not, or bits differ between CPUs (docs/numerics.md).
   add_library(Temper::plugin INTERFACE IMPORTED)

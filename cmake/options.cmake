@@ -1,8 +1,8 @@
 # Flags every target shares. -ffp-contract=off: the compiler may not fuse what the source did not
 # (docs/numerics.md); where an FMA is meant, the source says fma. Nothing here may enable -ffast-math.
 add_compile_options(
-  -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wvla -Wundef
-  -Wwrite-strings -Wformat=2 -ffp-contract=off -fno-math-errno -fno-strict-aliasing)
+  -Wall -Wextra -Wshadow $<$<COMPILE_LANGUAGE:C>:-Wstrict-prototypes> $<$<COMPILE_LANGUAGE:C>:-Wmissing-prototypes>
+  -Wpointer-arith -Wvla -Wundef -Wwrite-strings -Wformat=2 -ffp-contract=off -fno-math-errno -fno-strict-aliasing)
 if(TEMPER_WERROR)
   add_compile_options(-Werror)
 endif()

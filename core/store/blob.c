@@ -5,19 +5,14 @@
 #include "base/file.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
-struct tm_store_writer {
-    tm_store *store;
-    tm_hasher *hasher;
-    temporary_file temporary;
-    temper_status failed; /* an add failed: commit must, too */
-};
-
-/* ROOT/blobs/sha256/ab/cdef…; `cut` gets the length of the folder's part. */
-static char *blob_path(const tm_store *store, const tm_digest *digest, size_t *cut) {
+char *store_blob_path(const tm_store *store, const tm_digest *digest, size_t *cut) {
     char text[TM_DIGEST_TEXT], name[80], *path;
     tm_digest_text(digest, text);
     snprintf(name, sizeof name, "%.2s/%s", text + 7, text + 9);
@@ -33,7 +28,7 @@ static temper_status out_of_memory(temper_error *error) {
 }
 
 bool tm_store_has(const tm_store *store, const tm_digest *digest) {
-    char *path = blob_path(store, digest, NULL);
+    char *path = store_blob_path(store, digest, NULL);
     struct stat about;
     bool there = path != NULL && lstat(path, &about) == 0 && S_ISREG(about.st_mode);
     free(path);
@@ -42,7 +37,7 @@ bool tm_store_has(const tm_store *store, const tm_digest *digest) {
 
 temper_status tm_store_size(const tm_store *store, const tm_digest *digest, uint64_t *size,
                             temper_error *error) {
-    char *path = blob_path(store, digest, NULL), text[TM_DIGEST_TEXT];
+    char *path = store_blob_path(store, digest, NULL), text[TM_DIGEST_TEXT];
     temper_status status = TEMPER_OK;
     struct stat about;
     tm_digest_text(digest, text);
@@ -57,14 +52,12 @@ temper_status tm_store_size(const tm_store *store, const tm_digest *digest, uint
     return status;
 }
 
-temper_status tm_store_map(tm_store *store, const tm_digest *digest, const void **data, size_t *size,
-                           temper_error *error) {
+static temper_status map_blob(const tm_store *store, const tm_digest *digest, const void **data, size_t *size,
+                              struct stat *about, temper_error *error) {
     static const char nothing[1] = {0};
-    char text[TM_DIGEST_TEXT], *path = blob_path(store, digest, NULL);
+    char text[TM_DIGEST_TEXT], *path = store_blob_path(store, digest, NULL);
     temper_status status = TEMPER_OK;
     void *mapped = MAP_FAILED;
-    struct stat about;
-    tm_digest found;
     int file = -1;
     tm_digest_text(digest, text);
     if (path == NULL) {
@@ -77,45 +70,140 @@ temper_status tm_store_map(tm_store *store, const tm_digest *digest, const void 
                      : temper_fail(error, TEMPER_IO, "cannot open '%s': %s", path, strerror(errno));
         goto out;
     }
-    if (fstat(file, &about) != 0 || !S_ISREG(about.st_mode) || (uint64_t)about.st_size > SIZE_MAX / 2) {
+    if (fstat(file, about) != 0 || !S_ISREG(about->st_mode) || (uint64_t)about->st_size > SIZE_MAX / 2) {
         status = temper_fail(error, TEMPER_IO, "'%s' is not a regular file", path);
         goto out;
     }
-    if (about.st_size > 0) {
-        mapped = mmap(NULL, (size_t)about.st_size, PROT_READ, MAP_PRIVATE, file, 0);
+    if (about->st_size > 0) {
+        mapped = mmap(NULL, (size_t)about->st_size, PROT_READ, MAP_PRIVATE, file, 0);
         if (mapped == MAP_FAILED) {
             status = temper_fail(error, errno == ENOMEM ? TEMPER_NO_MEMORY : TEMPER_IO, "cannot map '%s': %s",
                                  path, strerror(errno));
             goto out;
         }
     }
-    if (!seen_has(store->seen, digest, &about)) {
-        found = tm_digest_of(mapped == MAP_FAILED ? nothing : mapped, (size_t)about.st_size);
-        if (!tm_digest_equal(&found, digest)) {
-            char other[TM_DIGEST_TEXT];
-            tm_digest_text(&found, other);
-            store_set_aside(store, path, text + 7);
-            seen_remove(store->seen, digest);
-            status = temper_fail(
-                error, TEMPER_IO,
-                "%s in the store was damaged: its bytes are now %s; it was moved to '%s/damaged', and "
-                "running again makes it again",
-                text, other, store->root);
-            goto out;
-        }
-        seen_add(store->seen, digest, &about);
-    }
     *data = mapped == MAP_FAILED ? nothing : mapped;
-    *size = (size_t)about.st_size;
-    mapped = MAP_FAILED;
+    *size = (size_t)about->st_size;
 out:
-    if (mapped != MAP_FAILED) {
-        munmap(mapped, (size_t)about.st_size);
-    }
     if (file >= 0) {
         close(file);
     }
     free(path);
+    return status;
+}
+
+/* Is what the bytes hash to what they should? If not, the blob is moved aside. */
+static temper_status settle(tm_store *store, const tm_digest *digest, const tm_digest *found,
+                            const struct stat *about, temper_error *error) {
+    char text[TM_DIGEST_TEXT], other[TM_DIGEST_TEXT], *path;
+    if (tm_digest_equal(found, digest)) {
+        seen_add(store->seen, digest, about);
+        return TEMPER_OK;
+    }
+    path = store_blob_path(store, digest, NULL);
+    if (path == NULL) {
+        return out_of_memory(error);
+    }
+    tm_digest_text(digest, text);
+    tm_digest_text(found, other);
+    store_set_aside(store, path, text + 7);
+    seen_remove(store->seen, digest);
+    free(path);
+    return temper_fail(error, TEMPER_IO,
+                       "%s in the store was damaged: its bytes are now %s; it was moved to '%s/damaged', and "
+                       "running again makes it again",
+                       text, other, store->root);
+}
+
+temper_status tm_store_map(tm_store *store, const tm_digest *digest, const void **data, size_t *size,
+                           temper_error *error) {
+    struct stat about;
+    temper_status status = map_blob(store, digest, data, size, &about, error);
+    if (status == TEMPER_OK && !seen_has(store->seen, digest, &about)) {
+        tm_digest found = tm_digest_of(*data, *size);
+        status = settle(store, digest, &found, &about, error);
+        if (status) {
+            tm_store_unmap(store, *data, *size);
+        }
+    }
+    return status;
+}
+
+/* --- a mapping that is verified on a thread of its own ------------------------------------------------------------ */
+
+struct tm_store_check {
+    tm_store *store;
+    tm_digest digest, found;
+    struct stat about;
+    const char *data;
+    size_t size;
+    pthread_t thread;
+    _Atomic bool stop;
+};
+
+static void *check_blob(void *context) {
+    enum { PIECE = 1 << 20 };
+    tm_store_check *check = context;
+    tm_hasher *hasher = tm_hasher_new();
+    size_t at, piece;
+    if (hasher == NULL) {
+        check->found = tm_digest_of(check->data, check->size);
+        return NULL;
+    }
+    for (at = 0; at < check->size && !atomic_load(&check->stop); at += piece) {
+        piece = check->size - at < PIECE ? check->size - at : PIECE;
+        tm_hasher_add(hasher, check->data + at, piece);
+    }
+    check->found = tm_hasher_end(hasher);
+    return NULL;
+}
+
+temper_status tm_store_map_begin(tm_store *store, const tm_digest *digest, const void **data, size_t *size,
+                                 tm_store_check **out, temper_error *error) {
+    tm_store_check *check = calloc(1, sizeof *check);
+    sigset_t all, before;
+    int refused;
+    temper_status status;
+    *out = NULL;
+    if (check == NULL) {
+        return out_of_memory(error);
+    }
+    status = map_blob(store, digest, data, size, &check->about, error);
+    if (status || seen_has(store->seen, digest, &check->about)) {
+        free(check);
+        return status;
+    }
+    check->store = store;
+    check->digest = *digest;
+    check->data = *data;
+    check->size = *size;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before); /* signals are for the threads that know of them */
+    refused = pthread_create(&check->thread, NULL, check_blob, check);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (refused) { /* no thread to be had: now, then */
+        check->found = tm_digest_of(check->data, check->size);
+        status = settle(store, digest, &check->found, &check->about, error);
+        if (status) {
+            tm_store_unmap(store, *data, *size);
+        }
+        free(check);
+        return status;
+    }
+    *out = check;
+    return TEMPER_OK;
+}
+
+temper_status tm_store_map_end(tm_store_check *check, bool stop, temper_error *error) {
+    temper_status status = TEMPER_OK;
+    if (check != NULL) {
+        atomic_store(&check->stop, stop);
+        pthread_join(check->thread, NULL);
+        if (!stop) {
+            status = settle(check->store, &check->digest, &check->found, &check->about, error);
+        }
+        free(check);
+    }
     return status;
 }
 
@@ -125,7 +213,7 @@ void tm_store_unmap(tm_store *store, const void *data, size_t size) {
 }
 
 /* There and undamaged. A damaged one is moved aside by this, and so makes room. */
-static bool has_sound(tm_store *store, const tm_digest *digest) {
+bool store_has_sound(tm_store *store, const tm_digest *digest) {
     const void *data;
     size_t size;
     if (!tm_store_has(store, digest) || tm_store_map(store, digest, &data, &size, NULL) != TEMPER_OK) {
@@ -135,102 +223,12 @@ static bool has_sound(tm_store *store, const tm_digest *digest) {
     return true;
 }
 
-temper_status tm_store_writer_new(tm_store *store, tm_store_writer **out, temper_error *error) {
-    tm_store_writer *writer = calloc(1, sizeof *writer);
-    temper_status status = TEMPER_OK;
-    if (writer == NULL || (writer->hasher = tm_hasher_new()) == NULL) {
-        status = out_of_memory(error);
-    } else {
-        writer->store = store;
-        status = temporary_open(store, &writer->temporary, error);
-    }
-    if (status) {
-        tm_store_writer_abort(writer);
-    } else {
-        *out = writer;
-    }
-    return status;
-}
-
-temper_status tm_store_writer_add(tm_store_writer *writer, const void *bytes, size_t count,
-                                  temper_error *error) {
-    if (writer->failed) {
-        return temper_fail(error, writer->failed, "an earlier write to the store failed");
-    }
-    writer->failed = temporary_write(&writer->temporary, bytes, count, error);
-    if (writer->failed == TEMPER_OK) {
-        tm_hasher_add(writer->hasher, bytes, count);
-    }
-    return writer->failed;
-}
-
-void tm_store_writer_abort(tm_store_writer *writer) {
-    if (writer != NULL) {
-        temporary_discard(&writer->temporary);
-        tm_hasher_free(writer->hasher);
-        free(writer);
-    }
-}
-
-/* Makes the blob's folder durable, too, when it was not there. */
-static temper_status make_blob_folder(const tm_store *store, char *path, size_t cut, temper_error *error) {
-    temper_status status = TEMPER_OK;
-    char *above;
-    path[cut] = 0;
-    if (mkdir(path, 0777) == 0) {
-        above = store_path(store, "blobs", "sha256");
-        status = above == NULL ? out_of_memory(error) : tm_file_sync_folder(above, error);
-        free(above);
-    } else if (errno != EEXIST) {
-        status = temper_fail(error, TEMPER_IO, "cannot make the folder '%s': %s", path, strerror(errno));
-    }
-    path[cut] = '/';
-    return status;
-}
-
-temper_status tm_store_writer_commit(tm_store_writer *writer, tm_digest *out, temper_error *error) {
-    temper_status status = writer->failed;
-    struct stat about;
-    tm_digest digest;
-    char *path = NULL;
-    size_t cut = 0;
-    bool known = false;
-    if (status) {
-        temper_fail(error, status, "an earlier write to the store failed");
-        goto out;
-    }
-    digest = tm_hasher_end(writer->hasher);
-    writer->hasher = NULL;
-    if (!has_sound(writer->store, &digest)) {
-        path = blob_path(writer->store, &digest, &cut);
-        if (path == NULL) {
-            status = out_of_memory(error);
-            goto out;
-        }
-        if ((status = make_blob_folder(writer->store, path, cut, error))) {
-            goto out;
-        }
-        if ((status = temporary_place(&writer->temporary, path, 0444, error))) {
-            goto out;
-        }
-        known = lstat(path, &about) == 0;
-    }
-    if (known) {
-        seen_add(writer->store->seen, &digest, &about); /* hashed as it was written */
-    }
-    *out = digest;
-out:
-    free(path);
-    tm_store_writer_abort(writer);
-    return status;
-}
-
 temper_status tm_store_put(tm_store *store, const void *bytes, size_t count, tm_digest *out,
                            temper_error *error) {
     tm_digest digest = tm_digest_of(bytes, count);
     tm_store_writer *writer;
     temper_status status;
-    if (has_sound(store, &digest)) {
+    if (store_has_sound(store, &digest)) {
         *out = digest;
         return TEMPER_OK;
     }
@@ -286,7 +284,7 @@ temper_status tm_store_put_file(tm_store *store, const char *path, tm_digest *ou
     if (status) {
         return status;
     }
-    if (has_sound(store, &digest)) { /* the usual case for a model: read twice, written never */
+    if (store_has_sound(store, &digest)) { /* the usual case for a model: read twice, written never */
         *out = digest;
         return TEMPER_OK;
     }

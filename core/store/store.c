@@ -84,6 +84,10 @@ temper_status temporary_write(temporary_file *temporary, const void *bytes, size
     return TEMPER_OK;
 }
 
+void temporary_hurry(temporary_file *temporary, uint64_t from, uint64_t to) {
+    sync_file_range(temporary->file, (off_t)from, (off_t)(to - from), SYNC_FILE_RANGE_WRITE);
+}
+
 void temporary_discard(temporary_file *temporary) {
     if (temporary->path != NULL) {
         unlink(temporary->path);

@@ -29,6 +29,12 @@ typedef struct tm_store_writer tm_store_writer;
 temper_status tm_store_writer_new(tm_store *store, tm_store_writer **out, temper_error *error);
 temper_status tm_store_writer_add(tm_store_writer *writer, const void *bytes, size_t count,
                                   temper_error *error);
+/* The same of bytes that stay as they are until the commit or the abort: large amounts are then neither copied nor waited for,
+ * but hashed and written by a thread of the writer's own. */
+temper_status tm_store_writer_add_lasting(tm_store_writer *writer, const void *bytes, size_t count,
+                                          temper_error *error);
+/* Waits for what was added; then how many line feeds it holds is known. */
+temper_status tm_store_writer_finish(tm_store_writer *writer, uint64_t *line_feeds, temper_error *error);
 temper_status tm_store_writer_commit(tm_store_writer *writer, tm_digest *out,
                                      temper_error *error); /* frees */
 void tm_store_writer_abort(tm_store_writer *writer);       /* frees */
@@ -37,6 +43,13 @@ void tm_store_writer_abort(tm_store_writer *writer);       /* frees */
  * again. Verification is remembered for a process. */
 temper_status tm_store_map(tm_store *store, const tm_digest *digest, const void **data, size_t *size,
                            temper_error *error);
+/* The same, but handed out at once and verified meanwhile, on a thread of its own; until map_end has said that all is well,
+ * nothing made from the bytes may be relied on. *check is NULL when there is nothing to verify. `stop`: nobody needs the
+ * answer any more. */
+typedef struct tm_store_check tm_store_check;
+temper_status tm_store_map_begin(tm_store *store, const tm_digest *digest, const void **data, size_t *size,
+                                 tm_store_check **check, temper_error *error);
+temper_status tm_store_map_end(tm_store_check *check, bool stop, temper_error *error);
 void tm_store_unmap(tm_store *store, const void *data, size_t size);
 
 /* The size of an entry whose blob is not in the store (it was left out of an archive). */

@@ -40,6 +40,13 @@ temper_status record_put(tm_store *store, const char *folder, const tm_digest *k
 temper_status record_get(tm_store *store, const char *folder, const tm_digest *key, temper_arena *arena,
                          const temper_json **out, temper_error *error);
 
+/* fsync of what was written so far is begun, not waited for: so the one at the end has less to do. */
+void temporary_hurry(temporary_file *temporary, uint64_t from, uint64_t to);
+
+/* malloc'ed ROOT/blobs/sha256/ab/cdef…; `cut`, when not NULL, gets the length of the folder's part. */
+char *store_blob_path(const tm_store *store, const tm_digest *digest, size_t *cut);
+/* There and undamaged. A damaged one is moved aside by this, and so makes room. */
+bool store_has_sound(tm_store *store, const tm_digest *digest);
 /* malloc'ed ROOT/FOLDER/NAME. */
 char *store_path(const tm_store *store, const char *folder, const char *name);
 /* Renames a damaged file into damaged/, so that it can be looked at; removes it if even that fails. */

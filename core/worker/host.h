@@ -11,6 +11,7 @@
 #include "store/store.h"
 #include <temper/model.h>
 #include <temper/plugin.h>
+#include <temper/rows.h>
 
 typedef struct tm_worker tm_worker;
 
@@ -23,7 +24,8 @@ struct temper_input {
     const void *data; /* mapped when first asked for; blobs only */
     size_t size;
     bool mapped;
-    char *text; /* bytes() made a copy with a 0 at its end */
+    tm_store_check *check; /* mapped, but not yet verified: host_rows.c */
+    char *text;            /* bytes() made a copy with a 0 at its end */
     tm_tree tree;
     const void **files; /* files[i] mapped, or NULL */
     bool has_tree;
@@ -139,6 +141,20 @@ temper_status tm_host_write_metrics(temper_output *output, const temper_json *ob
 temper_status tm_host_begin_file(temper_output *output, const char *name, temper_error *error);
 temper_status tm_host_link_input(temper_output *output, const char *prefix, const temper_input *input,
                                  temper_error *error);
+
+/* What host_rows.c needs of an output. */
+const tm_worker *tm_output_worker(const temper_output *output);
+temper_status tm_output_refuse(const temper_output *output, temper_error *error, const char *reason);
+/* Bytes of lines; `lasting`: they stay as they are until the commit. */
+temper_status tm_output_lines(temper_output *output, const temper_piece *piece, bool lasting,
+                              temper_error *error);
+temper_status tm_output_said(temper_output *output, uint64_t records); /* that so many records were in them */
+
+/* host_rows.c */
+const temper_rows_service *tm_host_rows(void);
+/* Waits until an input that was handed out unverified is known to be sound; `stop`: nobody needs to know. */
+temper_status tm_input_verified(struct temper_input *input, bool stop, temper_error *error);
+temper_status tm_inputs_verified(tm_worker *worker, bool stop, temper_error *error);
 
 /* host_models.c */
 temper_status tm_host_open_model(const temper_host *host, const temper_input *input,

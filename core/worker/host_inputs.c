@@ -81,6 +81,7 @@ temper_status tm_inputs_start(tm_worker *worker, const temper_stage *stage, temp
 void tm_inputs_end(tm_worker *worker) {
     for (size_t i = 0; i < worker->input_count; i++) {
         struct temper_input *input = &worker->inputs[i];
+        tm_input_verified(input, true, NULL); /* what a stage left behind that did not get so far */
         for (size_t j = 0; input->files != NULL && j < input->tree.count; j++) {
             if (input->files[j] != NULL) {
                 tm_store_unmap(worker->store, input->files[j], (size_t)input->tree.entries[j].size);
@@ -115,7 +116,7 @@ temper_status tm_input_map(const temper_input *handle, temper_error *error) {
         }
         input->mapped = true;
     }
-    return TEMPER_OK;
+    return input->check != NULL ? tm_input_verified(input, false, error) : TEMPER_OK;
 }
 
 const temper_input *tm_host_input(const temper_host *host, const char *name) {

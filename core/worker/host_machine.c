@@ -85,5 +85,8 @@ const void *tm_host_extension(const temper_host *host, const char *id) {
     static const temper_machine machine = {
         .size = sizeof machine, .memory = memory, .available = available, .note = note};
     (void)host;
+    if (id != NULL && strcmp(id, TEMPER_ROWS) == 0) {
+        return tm_host_rows();
+    }
     return id != NULL && strcmp(id, TEMPER_MACHINE) == 0 ? &machine : NULL;
 }

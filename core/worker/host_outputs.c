@@ -123,6 +123,14 @@ static temper_status refuse(const temper_output *output, temper_error *error, co
     return temper_fail(error, TEMPER_INVALID, "output \"%s\": %s", output->name, reason);
 }
 
+const tm_worker *tm_output_worker(const temper_output *output) {
+    return output->worker;
+}
+
+temper_status tm_output_refuse(const temper_output *output, temper_error *error, const char *reason) {
+    return refuse(output, error, reason);
+}
+
 static temper_status flush(temper_output *output, temper_error *error) {
     temper_status status =
         tm_store_writer_add(output->writer, output->buffer.data, output->buffer.length, error);
@@ -154,6 +162,33 @@ temper_status tm_host_write_record(temper_output *output, const temper_json *rec
     }
     output->records++;
     return output->buffer.length >= FLUSH_AT ? flush(output, error) : TEMPER_OK;
+}
+
+temper_status tm_output_lines(temper_output *output, const temper_piece *piece, bool lasting,
+                              temper_error *error) {
+    temper_status status = TEMPER_OK;
+    if (output->kind != TEMPER_RECORDS && output->kind != TEMPER_CHARACTER) {
+        return refuse(output, error, "it holds no records");
+    }
+    if (!lasting || piece->length < FLUSH_AT / 8) { /* small pieces are gathered */
+        tm_buffer_append(&output->buffer, piece->data, piece->length);
+        if (!tm_buffer_ok(&output->buffer)) {
+            return refuse(output, error, "memory is short");
+        }
+        return output->buffer.length >= FLUSH_AT ? flush(output, error) : TEMPER_OK;
+    }
+    status = output->buffer.length > 0 ? flush(output, error) : TEMPER_OK;
+    if (!status) {
+        status = in_output(
+            output, tm_store_writer_add_lasting(output->writer, piece->data, piece->length, error), error);
+        output->bytes += piece->length;
+    }
+    return status;
+}
+
+temper_status tm_output_said(temper_output *output, uint64_t records) {
+    output->records += records;
+    return TEMPER_OK;
 }
 
 /* How many bytes a character that begins with `byte` has; 1 for what begins none. */
@@ -367,11 +402,8 @@ static temper_status commit_one(temper_output *output, tm_digest *digest, temper
     if (output->kind == TEMPER_MODEL) {
         return commit_model(output, digest, error);
     }
-    status = flush(output, error);
-    if (!status) {
-        status = tm_store_writer_commit(output->writer, digest, error);
-        output->writer = NULL;
-    }
+    status = tm_store_writer_commit(output->writer, digest, error);
+    output->writer = NULL;
     return status;
 }
 
@@ -389,6 +421,26 @@ static temper_status check_whole(const temper_output *output, temper_error *erro
     }
     return missing == NULL ? TEMPER_OK
                            : temper_fail(error, TEMPER_INVALID, "output \"%s\" %s", output->name, missing);
+}
+
+/* As many lines as records: a stage that writes bytes may have miscounted, or put a line feed into one. */
+static temper_status check_lines(temper_output *output, temper_error *error) {
+    char reason[128];
+    uint64_t lines;
+    if (output->kind == TEMPER_MODEL) {
+        return TEMPER_OK;
+    }
+    temper_status status = flush(output, error);
+    if (!status) {
+        status = in_output(output, tm_store_writer_finish(output->writer, &lines, error), error);
+    }
+    if (status || (output->kind != TEMPER_RECORDS && output->kind != TEMPER_CHARACTER) ||
+        lines == output->records) {
+        return status;
+    }
+    snprintf(reason, sizeof reason, "%llu records were announced, and %llu lines written",
+             (unsigned long long)output->records, (unsigned long long)lines);
+    return refuse(output, error, reason);
 }
 
 static temper_json *describe_output(temper_arena *arena, const temper_output *output,
@@ -411,6 +463,9 @@ temper_status tm_outputs_commit(tm_worker *worker, const temper_json **out, temp
     temper_status status = tm_misused(error);
     for (size_t i = 0; i < worker->output_count && !status; i++) {
         status = check_whole(&worker->outputs[i], error);
+    }
+    for (size_t i = 0; i < worker->output_count && !status; i++) {
+        status = check_lines(&worker->outputs[i], error);
     }
     for (size_t i = 0; i < worker->output_count && !status; i++) {
         tm_digest digest;

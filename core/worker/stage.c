@@ -81,6 +81,13 @@ static temper_status run_plugin(tm_worker *worker, const temper_stage *stage, co
     return status;
 }
 
+/* Inputs that were handed out before they were verified. A damaged one is why a stage failed, whatever the stage says. */
+static temper_status settle_inputs(tm_worker *worker, temper_status status, temper_error *error) {
+    temper_error cause = TEMPER_ERROR_INIT;
+    temper_status damaged = tm_inputs_verified(worker, status == TEMPER_CANCELLED, &cause);
+    return damaged ? temper_fail(error, damaged, "%s", cause.message) : status;
+}
+
 temper_status tm_run_stage(tm_worker *worker, const temper_json **outputs, temper_error *error) {
     const temper_plugin *plugin = NULL;
     const temper_stage *stage = NULL;
@@ -102,6 +109,7 @@ temper_status tm_run_stage(tm_worker *worker, const temper_json **outputs, tempe
     if (!status) {
         status = run_plugin(worker, stage, parameters, error);
     }
+    status = settle_inputs(worker, status, error);
     tm_models_end(worker);
     tm_readers_end(worker);
     if (!status) {

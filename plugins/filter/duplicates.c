@@ -79,7 +79,7 @@ static temper_span key_of(const table *t, temper_arena *arena, const temper_json
 }
 
 static void check(void *context, const temper_json *record, uint64_t number, uint32_t worker,
-                  filter_verdict *verdict) {
+                  filter_old_verdict *verdict) {
     table *t = context;
     temper_arena *arena = t->host->json->arena_new();
     const char *missing = NULL;

@@ -3,17 +3,10 @@
 
 enum { BATCH = 512, MOST_RULES = 8 };
 
-const temper_port *const filter_outputs[] = {
-    TEMPER_PORT(TEMPER_RECORDS, "kept", 0, "", "the records that passed, unchanged"),
-    TEMPER_PORT(TEMPER_RECORDS, "dropped", 0, "rule, evidence, number, record",
-                "the others: the rule, what it found, the record's number in the input, and the record"),
-    TEMPER_PORT(TEMPER_METRICS, "metrics", 0, "", "records, kept, dropped, dropped_share and dropped_RULE"),
-    NULL};
-
 /* printf into the evidence. What it quotes was cut by bytes, here or in the format: a character that lost its end goes,
  * so that the evidence is UTF-8 like the record that it is of. */
-__attribute__((format(printf, 2, 0))) static void format_evidence(filter_verdict *verdict, const char *format,
-                                                                  va_list arguments) {
+__attribute__((format(printf, 2, 0))) static void format_evidence(filter_old_verdict *verdict,
+                                                                  const char *format, va_list arguments) {
     temper_span text = {verdict->evidence, 0};
     size_t at, width, kept = 0;
     if (vsnprintf(verdict->evidence, sizeof verdict->evidence, format, arguments) < 0) {
@@ -29,7 +22,7 @@ __attribute__((format(printf, 2, 0))) static void format_evidence(filter_verdict
     verdict->evidence[kept] = 0;
 }
 
-void filter_drop(filter_verdict *verdict, const char *rule, const char *format, ...) {
+void filter_drop(filter_old_verdict *verdict, const char *rule, const char *format, ...) {
     va_list arguments;
     va_start(arguments, format);
     format_evidence(verdict, format, arguments);
@@ -37,7 +30,7 @@ void filter_drop(filter_verdict *verdict, const char *rule, const char *format, 
     verdict->rule = rule;
 }
 
-void filter_refuse(filter_verdict *verdict, temper_status status, const char *format, ...) {
+void filter_refuse(filter_old_verdict *verdict, temper_status status, const char *format, ...) {
     va_list arguments;
     va_start(arguments, format);
     format_evidence(verdict, format, arguments);
@@ -45,34 +38,25 @@ void filter_refuse(filter_verdict *verdict, temper_status status, const char *fo
     verdict->bad = status;
 }
 
-const char *filter_where(const temper_record_text *text, char out[64]) {
-    if (text->role == NULL) {
-        snprintf(out, 64, "%.60s", text->field);
-    } else {
-        snprintf(out, 64, "%.20s[%zu] (%.12s)", text->field, text->position, text->role);
-    }
-    return out;
-}
-
 typedef struct pass {
     const temper_host *host;
     const temper_batch *batch;
     filter_check *check;
     void *context;
-    filter_verdict *verdicts;
+    filter_old_verdict *verdicts;
 } pass;
 
 static void check_one(void *context, uint64_t index, uint32_t worker) {
     pass *p = context;
-    filter_verdict *verdict = &p->verdicts[index];
+    filter_old_verdict *verdict = &p->verdicts[index];
     memset(verdict, 0, sizeof *verdict);
     p->check(p->context, p->host->record(p->batch, (size_t)index),
              p->host->record_number(p->batch, (size_t)index), worker, verdict);
 }
 
 static temper_status write_dropped(const temper_host *host, temper_output *output,
-                                   const filter_verdict *verdict, uint64_t number, const temper_json *record,
-                                   temper_error *error) {
+                                   const filter_old_verdict *verdict, uint64_t number,
+                                   const temper_json *record, temper_error *error) {
     temper_row row;
     temper_row_begin(&row, host);
     temper_row_string(&row, "rule", verdict->rule);
@@ -111,7 +95,7 @@ static temper_status write_batch(const pass *p, const filter_outputs_open *to, c
     temper_status status = TEMPER_OK;
     size_t i, r;
     for (i = 0; i < host->batch_length(p->batch) && status == TEMPER_OK; i++) {
-        const filter_verdict *verdict = &p->verdicts[i];
+        const filter_old_verdict *verdict = &p->verdicts[i];
         const temper_json *record = host->record(p->batch, i);
         if (verdict->bad) {
             return temper_fail(error, verdict->bad, "record %llu: %s",
@@ -137,7 +121,7 @@ temper_status filter_each(const temper_host *host, const char *input, const char
     temper_reader *reader = NULL;
     temper_batch *batch = NULL;
     temper_status status;
-    pass p = {host, NULL, check, context, host->allocate(host, BATCH * sizeof(filter_verdict))};
+    pass p = {host, NULL, check, context, host->allocate(host, BATCH * sizeof(filter_old_verdict))};
     if (p.verdicts == NULL) {
         return temper_no_memory(error);
     }
@@ -179,32 +163,4 @@ out:
     }
     host->release(host, p.verdicts);
     return status;
-}
-
-temper_status filter_scratch_new(const temper_host *host, temper_pool *pool, filter_scratch *out,
-                                 temper_error *error) {
-    uint32_t i;
-    out->count = host->workers(host);
-    out->buffers = temper_pool_take(pool, out->count, sizeof *out->buffers);
-    if (out->buffers == NULL) {
-        out->count = 0;
-        return temper_no_memory(error);
-    }
-    for (i = 0; i < out->count; i++) {
-        temper_buffer_init(&out->buffers[i], host);
-    }
-    return TEMPER_OK;
-}
-
-char *filter_scratch_take(filter_scratch *scratch, uint32_t worker, size_t length) {
-    temper_buffer *buffer = &scratch->buffers[worker];
-    return temper_buffer_reserve(buffer, length) ? buffer->data : NULL;
-}
-
-void filter_scratch_free(filter_scratch *scratch) {
-    uint32_t i;
-    for (i = 0; i < scratch->count; i++) {
-        temper_buffer_free(&scratch->buffers[i]);
-    }
-    scratch->count = 0;
 }

@@ -15,54 +15,71 @@ static const char too_short[] = "too_short", too_long[] = "too_long";
 static const char *const rules[] = {too_short, too_long, NULL};
 
 typedef struct measure {
-    const temper_json_api *json;
     const length_parameters *parameters;
+    filter_buffers buffers;
     bool words;
 } measure;
 
 typedef struct visit {
     const measure *m;
-    filter_verdict *verdict;
+    filter_row *row;
 } visit;
 
-static int look(void *context, const temper_record_text *text) {
+static int look_at(void *context, const temper_line *line, const temper_line_text_at *at) {
     visit *v = context;
     const length_parameters *p = v->m->parameters;
-    size_t length = v->m->words ? temper_text_words(text->text) : temper_text_count(text->text);
+    temper_span text;
+    size_t length;
     char where[64];
+    if (!filter_text(v->row, &v->m->buffers, at->node, &text)) {
+        return 1;
+    }
+    length = v->m->words ? temper_text_words(text) : temper_text_count(text);
     if (length < (uint64_t)p->minimum) {
-        filter_drop(v->verdict, too_short, "%s: %zu %s, minimum %lld", filter_where(text, where), length,
-                    p->unit, (long long)p->minimum);
-        return 1;
+        filter_row_drop(v->row, too_short, "%s: %zu %s, minimum %lld", temper_line_where(line, at, where),
+                        length, p->unit, (long long)p->minimum);
+        filter_row_value(v->row, (double)length, (double)p->minimum);
+    } else if (p->maximum > 0 && length > (uint64_t)p->maximum) {
+        filter_row_drop(v->row, too_long, "%s: %zu %s, maximum %lld", temper_line_where(line, at, where),
+                        length, p->unit, (long long)p->maximum);
+        filter_row_value(v->row, (double)length, (double)p->maximum);
+    } else {
+        return 0;
     }
-    if (p->maximum > 0 && length > (uint64_t)p->maximum) {
-        filter_drop(v->verdict, too_long, "%s: %zu %s, maximum %lld", filter_where(text, where), length,
-                    p->unit, (long long)p->maximum);
-        return 1;
-    }
-    return 0;
+    filter_row_span(v->row, at, 0, text.length);
+    return 1;
 }
 
-static void check(void *context, const temper_json *record, uint64_t number, uint32_t worker,
-                  filter_verdict *verdict) {
+static void look(void *context, filter_row *row, void *own) {
     measure *m = context;
-    visit v = {m, verdict};
+    visit v = {m, row};
     size_t seen;
-    (void)number, (void)worker;
-    temper_record_texts(m->json, record, &m->parameters->fields, &m->parameters->roles, look, &v, &seen);
+    (void)own;
+    temper_line_texts(row->line, &m->parameters->fields, &m->parameters->roles, look_at, &v, &seen);
     if (seen == 0) {
-        filter_refuse(verdict, TEMPER_INVALID, "it has none of the fields to look at (see \"fields\")");
+        filter_row_refuse(row, TEMPER_INVALID, "it has none of the fields to look at (see \"fields\")");
     }
 }
 
 static temper_status run(void *self, const temper_host *host, temper_error *error) {
-    measure m = {.json = host->json, .parameters = self};
+    measure m = {.parameters = self};
+    filter_pass pass = {.host = host, .input = "records", .rules = rules, .look = look, .context = &m};
+    temper_pool *pool;
+    temper_status status;
     m.words = strcmp(m.parameters->unit, "words") == 0;
     if (m.parameters->maximum > 0 && m.parameters->maximum < m.parameters->minimum) {
         return temper_fail(error, TEMPER_INVALID, "maximum %lld is below minimum %lld: nothing could be kept",
                            (long long)m.parameters->maximum, (long long)m.parameters->minimum);
     }
-    return filter_each(host, "records", rules, false, check, &m, error);
+    pool = temper_pool_new(host);
+    if (pool == NULL) {
+        return temper_no_memory(error);
+    }
+    status = filter_buffers_new(host, pool, &m.buffers, error);
+    status = status ? status : filter_rows(&pass, error);
+    filter_buffers_free(&m.buffers);
+    temper_pool_free(pool);
+    return status;
 }
 
 static const temper_port *const inputs[] = {TEMPER_PORT(TEMPER_RECORDS, "records", 0, "", "what to filter"),

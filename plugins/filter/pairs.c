@@ -23,45 +23,40 @@ static const char *const rules[] = {empty, equal, unfinished, ratio, phrase, NUL
 static const char *const sides[] = {"chosen", "rejected"};
 
 typedef struct pair_filter {
-    const temper_json_api *json;
     const pairs_parameters *parameters;
-    temper_matcher *matcher; /* NULL: no list */
-    filter_scratch scratch;
+    temper_matcher *matcher;         /* NULL: no list */
+    filter_buffers text[2], scratch; /* the sides' texts; and room to fold them */
 } pair_filter;
 
-/* A side's answer: a string, or the last assistant message of a conversation. */
-static bool side_text(const temper_json_api *json, const temper_json *record, const char *side,
-                      temper_span *out) {
-    const temper_json *value = json->member(record, side);
-    size_t i;
-    if (json->kind(value) != TEMPER_JSON_ARRAY) {
-        return temper_record_string(json, record, side, out);
+/* A side's answer: a string, or the last assistant message of a conversation; 0: none. */
+static uint32_t side_node(const temper_line *line, const char *side) {
+    uint32_t value = temper_line_member(line, 0, side), child, last = 0;
+    if (!temper_line_is(line, value, TEMPER_NODE_ARRAY)) {
+        return temper_line_is(line, value, TEMPER_NODE_STRING) ? value : 0;
     }
-    for (i = json->length(value); i > 0; i--) {
-        const temper_json *message = json->element(value, i - 1);
-        const char *role = json->string(json->member(message, "role"), NULL);
-        if (role != NULL && strcmp(role, "assistant") == 0) {
-            return temper_record_string(json, message, "content", out);
+    for (child = value + 1; child < line->nodes[value].next; child = line->nodes[child].next) {
+        uint32_t role = temper_line_member(line, child, "role");
+        if (role != 0 && temper_line_equals(line, role, "assistant")) {
+            last = temper_line_member(line, child, "content");
         }
     }
-    return false;
+    return temper_line_is(line, last, TEMPER_NODE_STRING) ? last : 0;
 }
 
-static bool was_cut(const temper_json_api *json, const temper_json *record, const char *side) {
+static bool was_cut(const temper_line *line, const char *side) {
     char name[32];
-    temper_span finish;
+    uint32_t finish;
     snprintf(name, sizeof name, "%s_finish", side);
-    return temper_record_string(json, record, name, &finish) &&
-           temper_span_equal(finish, temper_span_of("length"));
+    finish = temper_line_member(line, 0, name);
+    return finish != 0 && temper_line_equals(line, finish, "length");
 }
 
-static bool is_unfinished(pair_filter *f, const temper_json *record, const temper_span *text,
-                          filter_verdict *verdict) {
+static bool is_unfinished(filter_row *row, const temper_span *text) {
     size_t i, from, start;
     for (i = 0; i < 2; i++) {
-        if (was_cut(f->json, record, sides[i])) {
-            filter_drop(verdict, unfinished, "%s was cut by its length limit (%s_finish)", sides[i],
-                        sides[i]);
+        if (was_cut(row->line, sides[i])) {
+            filter_row_drop(row, unfinished, "%s was cut by its length limit (%s_finish)", sides[i],
+                            sides[i]);
             return true;
         }
         if (!temper_text_is_finished(text[i])) {
@@ -70,49 +65,50 @@ static bool is_unfinished(pair_filter *f, const temper_json *record, const tempe
                  start > 0 && start < text[i].length && ((unsigned char)text[i].data[start] & 0xC0) == 0x80;
                  start++) {
             }
-            filter_drop(verdict, unfinished, "%s ends \"%s%.*s\"", sides[i], start > 0 ? "…" : "",
-                        (int)(text[i].length - start), text[i].data + start);
+            filter_row_drop(row, unfinished, "%s ends \"%s%.*s\"", sides[i], start > 0 ? "…" : "",
+                            (int)(text[i].length - start), text[i].data + start);
             return true;
         }
     }
     return false;
 }
 
-static bool has_phrase(pair_filter *f, const temper_span *text, uint32_t worker, filter_verdict *verdict) {
+static void look_for_phrase(pair_filter *f, const temper_span *text, filter_row *row) {
     temper_match match;
     size_t i;
     for (i = 0; i < 2; i++) {
-        char *scratch;
+        temper_buffer *scratch = &f->scratch.buffers[row->worker];
         if (strcmp(f->parameters->phrases_in, "both") != 0 &&
             strcmp(f->parameters->phrases_in, sides[i]) != 0) {
             continue;
         }
-        scratch = filter_scratch_take(&f->scratch, worker, text[i].length);
-        if (scratch == NULL) {
-            filter_refuse(verdict, TEMPER_NO_MEMORY, "out of memory (the limit is --memory)");
-            return true;
+        if (!temper_buffer_reserve(scratch, text[i].length)) {
+            filter_row_no_memory(row);
+            return;
         }
-        if (temper_matcher_find(f->matcher, text[i], scratch, &match)) {
-            filter_drop(verdict, phrase, "%s, byte %zu: \"%.*s\" (line %zu of the list)", sides[i],
-                        match.start, match.length > 120 ? 120 : (int)match.length, text[i].data + match.start,
-                        match.line);
-            return true;
+        if (temper_matcher_find(f->matcher, text[i], scratch->data, &match)) {
+            filter_row_drop(row, phrase, "%s, byte %zu: \"%.*s\" (line %zu of the list)", sides[i],
+                            match.start, match.length > 120 ? 120 : (int)match.length,
+                            text[i].data + match.start, match.line);
+            return;
         }
     }
-    return false;
 }
 
-static void check(void *context, const temper_json *record, uint64_t number, uint32_t worker,
-                  filter_verdict *verdict) {
+static void look(void *context, filter_row *row, void *own) {
     pair_filter *f = context;
     const pairs_parameters *p = f->parameters;
     temper_span text[2];
     size_t i, count[2];
-    (void)number;
+    (void)own;
     for (i = 0; i < 2; i++) {
-        if (!side_text(f->json, record, sides[i], &text[i])) {
-            filter_refuse(verdict, TEMPER_INVALID,
-                          "\"%s\" must be a string, or messages with one of the assistant's", sides[i]);
+        uint32_t node = side_node(row->line, sides[i]);
+        if (node == 0) {
+            filter_row_refuse(row, TEMPER_INVALID,
+                              "\"%s\" must be a string, or messages with one of the assistant's", sides[i]);
+            return;
+        }
+        if (!filter_text(row, &f->text[i], node, &text[i])) {
             return;
         }
         text[i] = temper_span_trim(text[i]);
@@ -120,29 +116,34 @@ static void check(void *context, const temper_json *record, uint64_t number, uin
     }
     for (i = 0; i < 2; i++) {
         if (text[i].length == 0) {
-            filter_drop(verdict, empty, "%s is empty", sides[i]);
+            filter_row_drop(row, empty, "%s is empty", sides[i]);
             return;
         }
     }
     if (temper_span_equal(text[0], text[1])) {
-        filter_drop(verdict, equal, "chosen and rejected are the same text");
+        filter_row_drop(row, equal, "chosen and rejected are the same text");
         return;
     }
-    if (p->finished && is_unfinished(f, record, text, verdict)) {
+    if (p->finished && is_unfinished(row, text)) {
         return;
     }
     if (p->length_ratio > 0.0 && ((double)count[0] > p->length_ratio * (double)count[1] ||
                                   (double)count[1] > p->length_ratio * (double)count[0])) {
-        filter_drop(verdict, ratio, "chosen has %zu characters, rejected %zu", count[0], count[1]);
+        filter_row_drop(row, ratio, "chosen has %zu characters, rejected %zu", count[0], count[1]);
+        filter_row_value(row,
+                         (double)(count[0] > count[1] ? count[0] : count[1]) /
+                             (double)(count[0] > count[1] ? count[1] : count[0]),
+                         p->length_ratio);
         return;
     }
     if (f->matcher != NULL) {
-        has_phrase(f, text, worker, verdict);
+        look_for_phrase(f, text, row);
     }
 }
 
 static temper_status run(void *self, const temper_host *host, temper_error *error) {
-    pair_filter f = {.json = host->json, .parameters = self};
+    pair_filter f = {.parameters = self};
+    filter_pass pass = {.host = host, .input = "pairs", .rules = rules, .look = look, .context = &f};
     const temper_input *list_input = host->input(host, "phrases");
     temper_pool *pool = temper_pool_new(host);
     temper_span list;
@@ -154,7 +155,9 @@ static temper_status run(void *self, const temper_host *host, temper_error *erro
         status = temper_fail(error, TEMPER_INVALID, "length_ratio %g would drop every pair: 0, or at least 1",
                              f.parameters->length_ratio);
     }
-    if (status || (status = filter_scratch_new(host, pool, &f.scratch, error))) {
+    if (status || (status = filter_buffers_new(host, pool, &f.scratch, error)) ||
+        (status = filter_buffers_new(host, pool, &f.text[0], error)) ||
+        (status = filter_buffers_new(host, pool, &f.text[1], error))) {
         goto out;
     }
     if (list_input != NULL && ((status = host->bytes(host, list_input, &list.data, &list.length, error)) ||
@@ -162,9 +165,11 @@ static temper_status run(void *self, const temper_host *host, temper_error *erro
                                                             f.parameters->whole_words, &f.matcher, error)))) {
         goto out;
     }
-    status = filter_each(host, "pairs", rules, false, check, &f, error);
+    status = filter_rows(&pass, error);
 out:
-    filter_scratch_free(&f.scratch);
+    filter_buffers_free(&f.scratch);
+    filter_buffers_free(&f.text[0]);
+    filter_buffers_free(&f.text[1]);
     temper_pool_free(pool);
     return status;
 }

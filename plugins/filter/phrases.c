@@ -14,49 +14,53 @@ static const char phrase[] = "phrase";
 static const char *const rules[] = {phrase, NULL};
 
 typedef struct search {
-    const temper_json_api *json;
     const phrases_parameters *parameters;
     temper_matcher *matcher;
-    filter_scratch scratch;
+    filter_buffers text, scratch;
 } search;
 
 typedef struct visit {
     search *s;
-    uint32_t worker;
-    filter_verdict *verdict;
+    filter_row *row;
 } visit;
 
-static int look(void *context, const temper_record_text *text) {
+static int look_at(void *context, const temper_line *line, const temper_line_text_at *at) {
     visit *v = context;
+    temper_buffer *scratch = &v->s->scratch.buffers[v->row->worker];
     temper_match match;
-    char where[64], *scratch = filter_scratch_take(&v->s->scratch, v->worker, text->text.length);
-    if (scratch == NULL) {
-        filter_refuse(v->verdict, TEMPER_NO_MEMORY, "out of memory (the limit is --memory)");
+    temper_span text;
+    char where[64];
+    if (!filter_text(v->row, &v->s->text, at->node, &text)) {
         return 1;
     }
-    if (!temper_matcher_find(v->s->matcher, text->text, scratch, &match)) {
+    if (!temper_buffer_reserve(scratch, text.length)) {
+        filter_row_no_memory(v->row);
+        return 1;
+    }
+    if (!temper_matcher_find(v->s->matcher, text, scratch->data, &match)) {
         return 0;
     }
-    filter_drop(v->verdict, phrase, "%s, byte %zu: \"%.*s\" (line %zu of the list)",
-                filter_where(text, where), match.start, match.length > 120 ? 120 : (int)match.length,
-                text->text.data + match.start, match.line);
+    filter_row_drop(v->row, phrase, "%s, byte %zu: \"%.*s\" (line %zu of the list)",
+                    temper_line_where(line, at, where), match.start,
+                    match.length > 120 ? 120 : (int)match.length, text.data + match.start, match.line);
+    filter_row_span(v->row, at, match.start, match.length);
     return 1;
 }
 
-static void check(void *context, const temper_json *record, uint64_t number, uint32_t worker,
-                  filter_verdict *verdict) {
+static void look(void *context, filter_row *row, void *own) {
     search *s = context;
-    visit v = {s, worker, verdict};
+    visit v = {s, row};
     size_t seen;
-    (void)number;
-    temper_record_texts(s->json, record, &s->parameters->fields, &s->parameters->roles, look, &v, &seen);
+    (void)own;
+    temper_line_texts(row->line, &s->parameters->fields, &s->parameters->roles, look_at, &v, &seen);
     if (seen == 0) {
-        filter_refuse(verdict, TEMPER_INVALID, "it has none of the fields to look at (see \"fields\")");
+        filter_row_refuse(row, TEMPER_INVALID, "it has none of the fields to look at (see \"fields\")");
     }
 }
 
 static temper_status run(void *self, const temper_host *host, temper_error *error) {
-    search s = {.json = host->json, .parameters = self};
+    search s = {.parameters = self};
+    filter_pass pass = {.host = host, .input = "records", .rules = rules, .look = look, .context = &s};
     temper_pool *pool = temper_pool_new(host);
     temper_span list;
     temper_status status;
@@ -66,7 +70,8 @@ static temper_status run(void *self, const temper_host *host, temper_error *erro
     if ((status = host->bytes(host, host->input(host, "phrases"), &list.data, &list.length, error)) ||
         (status = temper_matcher_new(host, pool, list, s.parameters->ignore_case, s.parameters->whole_words,
                                      &s.matcher, error)) ||
-        (status = filter_scratch_new(host, pool, &s.scratch, error))) {
+        (status = filter_buffers_new(host, pool, &s.text, error)) ||
+        (status = filter_buffers_new(host, pool, &s.scratch, error))) {
         goto out;
     }
     if (temper_matcher_count(s.matcher) == 0) {
@@ -74,9 +79,10 @@ static temper_status run(void *self, const temper_host *host, temper_error *erro
                              "the phrase list has no phrases: one a line, # begins a comment");
         goto out;
     }
-    status = filter_each(host, "records", rules, false, check, &s, error);
+    status = filter_rows(&pass, error);
 out:
-    filter_scratch_free(&s.scratch);
+    filter_buffers_free(&s.text);
+    filter_buffers_free(&s.scratch);
     temper_pool_free(pool);
     return status;
 }

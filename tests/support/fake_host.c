@@ -7,6 +7,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
+#include <temper/rows.h>
 
 #include <cmocka.h>
 
@@ -103,9 +104,37 @@ static void host_release(const temper_host *host, void *block) {
 
 /* --- talking, threads, chance --- */
 
+static temper_status rows_map(const temper_host *host, const temper_input *input, const char **data,
+                              uint64_t *length, temper_error *error) {
+    (void)host, (void)error;
+    assert_non_null(input);
+    assert_true(input->kind == TEMPER_RECORDS || input->kind == TEMPER_CHARACTER);
+    *data = input->text;
+    *length = input->length;
+    return TEMPER_OK;
+}
+
+static temper_status rows_write(temper_output *output, const temper_piece *pieces, size_t count,
+                                uint64_t records, temper_error *error) {
+    size_t before = output->bytes.length, i;
+    uint64_t lines = 0;
+    (void)error;
+    for (i = 0; i < count; i++) {
+        tm_buffer_append(&output->bytes, pieces[i].data, pieces[i].length);
+    }
+    for (i = before; i < output->bytes.length; i++) {
+        lines += output->bytes.data[i] == '\n';
+    }
+    assert_int_equal(lines, records);
+    assert_true(records == 0 || output->bytes.data[before] == '{');
+    output->records += records;
+    return TEMPER_OK;
+}
+
 static const void *host_extension(const temper_host *host, const char *id) {
-    (void)host, (void)id;
-    return NULL;
+    static const temper_rows_service rows = {sizeof rows, rows_map, rows_write};
+    (void)host;
+    return strcmp(id, TEMPER_ROWS) == 0 ? &rows : NULL;
 }
 
 static void host_log(const temper_host *host, temper_log_level level, const char *message) {

@@ -49,6 +49,7 @@ static const struct {
     {"lauxlib.h", "lua"},
     {"lualib.h", "lua"},
     {"jemalloc/", "jemalloc"},
+    {"simdjson.h", "simdjson"},
 };
 
 static const char *const libc[] = {

@@ -140,7 +140,7 @@ static void phrases_refuse_what_they_cannot_judge(void **state) {
     run_fails(&f, "{}", "no phrases");
     fake_host_text(f.host, "phrases", phrase_list);
     fake_host_records(f.host, "records", "{\"text\":\n");
-    run_fails(&f, "{}", "line 1");
+    run_fails(&f, "{}", "record 1: the line ends");
     fake_host_free(f.host);
 }
 
