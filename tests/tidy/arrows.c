@@ -50,6 +50,8 @@ static const struct {
     {"lualib.h", "lua"},
     {"jemalloc/", "jemalloc"},
     {"simdjson.h", "simdjson"},
+    {"cld2/", "cld2"},
+    {"unictype.h", "libunistring"},
 };
 
 static const char *const libc[] = {
