@@ -10,8 +10,8 @@
  * A job is JSON:
  *   {"store":root,"plugin":path,"provider":path,"stage":name,"parameters":{flat, resolved},
  *    "inputs":[{"name","kind","digest"}],"seed_path":"0/respond/","profile":"bf16/1","threads":2,"memory":bytes or 0,
- *    "stage_id":"sha256:…","batch":0,"refuse_after":0}
- * "batch", when not 0, is the most records a reader gives at once, whatever the stage asks for: for checking that batches
+ *    "stage_id":"sha256:…","checkpoint":"sha256:…","batch":0,"refuse_after":0}
+ * "checkpoint", when there, names what a killed worker of this stage left behind and this one may go on from. "batch", when not 0, is the most records a reader gives at once, whatever the stage asks for: for checking that batches
  * do not show. "refuse_after", when not 0: that many less one of the allocations a plugin asks of the host are granted. What a plugin prints comes as log lines of level "output"; the others are debug, info, warning. */
 #ifndef TM_JOB_H
 #define TM_JOB_H

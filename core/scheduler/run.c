@@ -128,6 +128,10 @@ static const temper_json *make_job(tm_run *run, temper_arena *arena, size_t inde
            tm_json_set_integer(arena, job, "threads", run->options.threads) &&
            tm_json_set_integer(arena, job, "memory", (int64_t)run->options.memory) &&
            tm_json_set_string(arena, job, "stage_id", text);
+    if (made && !run->options.fresh) { /* a reproduction is made from its beginning */
+        tm_digest_text(&state->cache_key, text);
+        made = tm_json_set_string(arena, job, "checkpoint", text);
+    }
     return made ? job : NULL;
 }
 
@@ -153,7 +157,11 @@ static temper_status run_node(tm_run *run, size_t index, temper_error *error) {
     if (status) {
         return status;
     }
-    return tm_run_remember(run, index, error);
+    status = tm_run_remember(run, index, error);
+    if (!status) {
+        tm_store_checkpoint_drop(run->options.store, &state->cache_key);
+    }
+    return status;
 }
 
 temper_status tm_run_execute(tm_run *run, temper_error *error) {

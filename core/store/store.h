@@ -2,7 +2,7 @@
  *
  * Invariants: a blob's name is its digest; it appears whole or not at all (temporary file, fsync, rename, fsync of the
  * folder); a hit is verified before it is used. Layout under the root: blobs/sha256/ab/cdef…, tmp/, cache/ (cache key ->
- * stage record), runs/ (run id -> note), locks/. Several processes may use one store. A tree is a blob: canonical JSON {path: "sha256:…"}. */
+ * stage record), checkpoints/, runs/ (run id -> note), locks/. Several processes may use one store. A tree is a blob: canonical JSON {path: "sha256:…"}. */
 #ifndef TM_STORE_H
 #define TM_STORE_H
 
@@ -107,6 +107,16 @@ typedef struct tm_collected {
 } tm_collected;
 temper_status tm_store_collect(tm_store *store, const tm_collect_request *request, tm_collected *out,
                                temper_error *error);
+
+/* How far an unfinished stage is, by its cache key and a name ([a-z0-9_-], at most 32). save replaces, whole or not at all;
+ * map verifies: TEMPER_END when there is none, or it was damaged (moved aside). drop removes all of a key. */
+temper_status tm_store_checkpoint_save(tm_store *store, const tm_digest *key, const char *name,
+                                       const void *const *pieces, const size_t *lengths, size_t count,
+                                       temper_error *error);
+temper_status tm_store_checkpoint_map(tm_store *store, const tm_digest *key, const char *name,
+                                      const void **data, size_t *size, temper_error *error);
+void tm_store_checkpoint_unmap(const void *data, size_t size);
+void tm_store_checkpoint_drop(tm_store *store, const tm_digest *key);
 
 /* An exclusive lock by name (flock on locks/NAME), held until unlocked or the process dies. Waits up to `seconds`, then
  * TEMPER_FAILED. NAME: letters, digits, '.', '_', '-'. */

@@ -156,6 +156,11 @@ const temper_rows_service *tm_host_rows(void);
 temper_status tm_input_verified(struct temper_input *input, bool stop, temper_error *error);
 temper_status tm_inputs_verified(tm_worker *worker, bool stop, temper_error *error);
 
+/* host_checkpoint.c: under the job's "checkpoint", a digest; without one there is no such extension */
+void tm_checkpoints_start(const tm_worker *worker);
+void tm_checkpoints_end(void);
+const void *tm_checkpoint_extension(void);
+
 /* host_models.c */
 temper_status tm_host_open_model(const temper_host *host, const temper_input *input,
                                  const temper_model_service **service, temper_model **model,

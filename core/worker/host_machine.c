@@ -3,6 +3,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <temper/checkpoint.h>
 #include <temper/machine.h>
 
 static const tm_worker *worker_of(const temper_host *host) {
@@ -87,6 +88,9 @@ const void *tm_host_extension(const temper_host *host, const char *id) {
     (void)host;
     if (id != NULL && strcmp(id, TEMPER_ROWS) == 0) {
         return tm_host_rows();
+    }
+    if (id != NULL && strcmp(id, TEMPER_CHECKPOINT_SERVICE) == 0) {
+        return tm_checkpoint_extension();
     }
     return id != NULL && strcmp(id, TEMPER_MACHINE) == 0 ? &machine : NULL;
 }

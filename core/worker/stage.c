@@ -102,6 +102,7 @@ temper_status tm_run_stage(tm_worker *worker, const temper_json **outputs, tempe
     if (!status) {
         status = tm_outputs_start(worker, stage, error);
     }
+    tm_checkpoints_start(worker);
     if (!status) {
         status = tm_fill_parameters(worker->arena, stage, tm_json_member(worker->job, "parameters"),
                                     &parameters, error);
@@ -116,6 +117,7 @@ temper_status tm_run_stage(tm_worker *worker, const temper_json **outputs, tempe
         status = tm_outputs_commit(worker, outputs, error);
     }
     tm_outputs_end(worker);
+    tm_checkpoints_end();
     tm_inputs_end(worker);
     return status;
 }

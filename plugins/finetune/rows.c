@@ -19,7 +19,8 @@ typedef struct reading {
     const row_options *options;
     const temper_records *records;
     const char *name;
-    bool chat, pairs, merge_system;
+    bool chat, merge_system;
+    row_shape shape;
     lm_dialogue *dialogues;
     pthread_mutex_t lock;
     uint64_t failed; /* index of the first record that failed; UINT64_MAX */
@@ -28,7 +29,7 @@ typedef struct reading {
 } reading;
 
 void rows_free(row_set *self) {
-    for (size_t i = 0; self->dialogues != NULL && i < self->count; i++) {
+    for (size_t i = 0; self->dialogues != NULL && i < self->dialogue_count; i++) {
         lm_dialogue_free(&self->dialogues[i]);
     }
     free(self->dialogues);
@@ -144,11 +145,11 @@ static temper_status encode_raw(const reading *self, const temper_json *prompt, 
     return status;
 }
 
-/* system, prompt and the answer in `field`. */
-static temper_status encode_answer(const reading *self, const temper_json *record, const char *field,
-                                   lm_dialogue *out, temper_error *error) {
+/* system and prompt of `record`, and the answer in `field` of `other`: the same record, most times. */
+static temper_status encode_answer(const reading *self, const temper_json *record, const temper_json *other,
+                                   const char *field, lm_dialogue *out, temper_error *error) {
     const temper_json_api *json = self->json;
-    const temper_json *prompt = json->member(record, "prompt"), *answer = json->member(record, field),
+    const temper_json *prompt = json->member(record, "prompt"), *answer = json->member(other, field),
                       *system = json->member(record, "system");
     if (answer == NULL) {
         return temper_fail(error, TEMPER_INVALID, "it has no \"%s\"", field);
@@ -207,14 +208,14 @@ static temper_status encode_row(const reading *self, const temper_json *record, 
         }
         temper_status status = add_field(self, messages, "messages", "user", talk, error);
         if (!status) {
-            status = encode_chat(self, talk, LM_SPAN_ASSISTANT, out, error);
+            status = encode_chat(self, talk, self->options->span, out, error);
         }
         free(talk->joined);
         free(talk);
         return status;
     }
     if (json->member(record, "completion") != NULL) {
-        return encode_answer(self, record, "completion", out, error);
+        return encode_answer(self, record, record, "completion", out, error);
     }
     if (text != NULL) {
         return encode_raw(self, NULL, text, "text", out, error);
@@ -239,12 +240,18 @@ static void read_one(void *context, uint64_t index, uint32_t worker) {
     temper_error error = TEMPER_ERROR_INIT;
     temper_status status;
     (void)worker;
-    size_t sides = self->pairs ? 2 : 1;
+    size_t sides = self->shape == ROW_TEXTS ? 1 : 2;
     lm_dialogue *out = self->dialogues + index * sides;
-    if (self->pairs) {
-        status = encode_answer(self, record, "chosen", &out[0], &error);
+    if (self->shape == ROW_PAIRS) {
+        status = encode_answer(self, record, record, "chosen", &out[0], &error);
         if (!status) {
-            status = encode_answer(self, record, "rejected", &out[1], &error);
+            status = encode_answer(self, record, record, "rejected", &out[1], &error);
+        }
+    } else if (self->shape == ROW_LABELLED) {
+        size_t before = (size_t)(index > 0 ? index : self->records->count) - 1;
+        status = encode_answer(self, record, record, "completion", &out[0], &error);
+        if (!status) {
+            status = encode_answer(self, record, self->records->items[before], "completion", &out[1], &error);
         }
     } else {
         status = encode_row(self, record, out, &error);
@@ -274,7 +281,7 @@ static temper_status settle(reading *self, temper_error *error) {
 }
 
 static void count_rows(const reading *self, row_set *out, row_counts *counts) {
-    size_t sides = self->pairs ? 2 : 1;
+    size_t sides = self->shape == ROW_TEXTS ? 1 : 2;
     for (size_t i = 0; i < out->count; i += sides) {
         bool untrained = false;
         for (size_t s = 0; s < sides; s++) {
@@ -284,7 +291,7 @@ static void count_rows(const reading *self, row_set *out, row_counts *counts) {
         counts->untrained += untrained;
         for (size_t s = 0; s < sides && !untrained; s++) {
             const lm_dialogue *dialogue = &out->dialogues[i + s];
-            out->examples[i + s] = (lm_example){dialogue->ids, dialogue->trained, dialogue->count};
+            out->examples[i + s] = (lm_example){dialogue->ids, dialogue->trained, dialogue->count, NULL};
             counts->truncated += dialogue->truncated > 0;
             counts->truncated_tokens += dialogue->truncated;
             counts->trained_tokens += dialogue->trained_count;
@@ -293,12 +300,12 @@ static void count_rows(const reading *self, row_set *out, row_counts *counts) {
     }
 }
 
-static temper_status read_all(const base_model *base, temper_pool *pool, const temper_input *input,
-                              const char *name, const row_options *options, bool pairs, row_set *out,
-                              row_counts *counts, temper_error *error) {
+temper_status rows_read(const base_model *base, temper_pool *pool, const temper_input *input,
+                        const char *name, row_shape shape, const row_options *options, row_set *out,
+                        row_counts *counts, temper_error *error) {
     temper_records records;
     row_options bounded = *options;
-    size_t context = base->model->config.context, sides = pairs ? 2 : 1;
+    size_t context = base->model->config.context, sides = shape == ROW_TEXTS ? 1 : 2;
     bounded.limit = options->limit == 0 || options->limit > context ? context : options->limit;
     *out = (row_set){0};
     *counts = (row_counts){0};
@@ -307,7 +314,7 @@ static temper_status read_all(const base_model *base, temper_pool *pool, const t
                     .options = &bounded,
                     .records = &records,
                     .name = name,
-                    .pairs = pairs,
+                    .shape = shape,
                     .lock = PTHREAD_MUTEX_INITIALIZER,
                     .failed = UINT64_MAX,
                     .error = error};
@@ -321,7 +328,7 @@ static temper_status read_all(const base_model *base, temper_pool *pool, const t
     if (status) {
         return status;
     }
-    out->count = records.count * sides;
+    out->count = out->dialogue_count = records.count * sides;
     out->dialogues = calloc(out->count, sizeof *out->dialogues);
     out->examples = temper_pool_take(pool, out->count, sizeof *out->examples);
     if (out->dialogues == NULL || out->examples == NULL) {
@@ -338,14 +345,50 @@ static temper_status read_all(const base_model *base, temper_pool *pool, const t
     return TEMPER_OK;
 }
 
-temper_status rows_read(const base_model *base, temper_pool *pool, const temper_input *input,
-                        const char *name, const row_options *options, row_set *out, row_counts *counts,
-                        temper_error *error) {
-    return read_all(base, pool, input, name, options, false, out, counts, error);
+/* --- one text in blocks --- */
+
+/* Blocks of at most `limit` tokens; the last has at least two, since the first of a block is never a target. */
+static size_t block_count(size_t tokens, size_t limit) {
+    size_t blocks = tokens / limit, rest = tokens % limit;
+    return blocks + (rest >= 2);
 }
 
-temper_status rows_read_pairs(const base_model *base, temper_pool *pool, const temper_input *input,
-                              const char *name, const row_options *options, row_set *out, row_counts *counts,
-                              temper_error *error) {
-    return read_all(base, pool, input, name, options, true, out, counts, error);
+temper_status rows_read_text(const base_model *base, temper_pool *pool, const temper_input *input,
+                             size_t limit, row_set *out, row_counts *counts, temper_error *error) {
+    const char *text = NULL;
+    size_t length = 0;
+    lm_dialogue whole = {0};
+    *out = (row_set){0};
+    *counts = (row_counts){0};
+    temper_status status = base->host->bytes(base->host, input, &text, &length, error);
+    if (!status) {
+        status = lm_dialogue_encode_text(base->tokenizer, "", 0, text, length, true, 0, &whole, error);
+    }
+    if (status) {
+        return status;
+    }
+    size_t blocks = limit < 2 ? 0 : block_count(whole.count, limit);
+    if (blocks == 0) {
+        lm_dialogue_free(&whole);
+        return temper_fail(error, TEMPER_INVALID,
+                           "a text of %zu tokens in blocks of %zu: nothing to train on", whole.count, limit);
+    }
+    out->dialogues = calloc(1, sizeof *out->dialogues);
+    out->examples = temper_pool_take(pool, blocks, sizeof *out->examples);
+    if (out->dialogues == NULL || out->examples == NULL) {
+        lm_dialogue_free(&whole);
+        rows_free(out);
+        return temper_no_memory(error);
+    }
+    out->dialogues[0] = whole;
+    out->dialogue_count = 1;
+    out->count = blocks;
+    for (size_t i = 0; i < blocks; i++) {
+        size_t first = i * limit, n = whole.count - first < limit ? whole.count - first : limit;
+        out->examples[i] = (lm_example){whole.ids + first, whole.trained + first, n, NULL};
+        counts->trained_tokens += n - 1;
+        counts->tokens += n;
+    }
+    counts->rows = blocks;
+    return TEMPER_OK;
 }

@@ -99,7 +99,7 @@ static lm_example make_row(size_t index, size_t length, size_t vocabulary) {
         ids[i] = (int32_t)temper_random_below(3, index, i, vocabulary);
         trained[i] = 1;
     }
-    return (lm_example){ids, trained, length};
+    return (lm_example){ids, trained, length, NULL};
 }
 
 int main(int argc, char **argv) {
@@ -144,10 +144,11 @@ int main(int argc, char **argv) {
     double gradient = 0, apply = 0;
     for (size_t step = 0; step <= steps; step++) {
         lm_sft_result sft;
-        lm_dpo_result dpo;
-        lm_dpo_options dpo_options = {.beta = 0.1};
+        lm_prefer_result dpo;
+        lm_loss_options dpo_options = {.beta = 0.1};
         double norm, start = now();
-        check(pairs ? lm_trainer_dpo(trainer, chosen, of->rows / 2, &dpo_options, &dpo, &error)
+        check(pairs ? lm_trainer_prefer(trainer, chosen, of->rows / 2, lm_loss_find("dpo", "sigmoid"),
+                                        &dpo_options, 0, &dpo, &error)
                     : lm_trainer_sft(trainer, examples, of->rows, &sft, &error),
               &error);
         double middle = now();

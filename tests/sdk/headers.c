@@ -1,4 +1,5 @@
 /* headers.c: every public header on its own terms: strict C11, pedantic, in any order. */
+#include <temper/checkpoint.h>
 #include <temper/model.h>
 #include <temper/text.h>
 #include <temper/sdk.h>

@@ -71,10 +71,14 @@ struct fake_host {
     size_t model_count;
     temper_arena *arena; /* what a run read; freed by the next */
     uint64_t seed;
-    bool backwards, cancelled;
+    bool backwards, cancelled, keeps_checkpoint, has_checkpoint;
+    long cancel_after; /* questions left before the answer is yes; -1: never */
+    tm_buffer checkpoint;
     long fail_at, allocations;
     size_t blocks;
 };
+
+#include "fake_checkpoint.h"
 
 /* --- memory --- */
 
@@ -133,7 +137,10 @@ static temper_status rows_write(temper_output *output, const temper_piece *piece
 
 static const void *host_extension(const temper_host *host, const char *id) {
     static const temper_rows_service rows = {sizeof rows, rows_map, rows_write};
-    (void)host;
+    const fake_host *f = host->self;
+    if (f->keeps_checkpoint && strcmp(id, TEMPER_CHECKPOINT_SERVICE) == 0) {
+        return &checkpoint_service;
+    }
     return strcmp(id, TEMPER_ROWS) == 0 ? &rows : NULL;
 }
 
@@ -148,7 +155,11 @@ static void host_progress(const temper_host *host, uint64_t done, uint64_t total
 }
 
 static bool host_cancelled(const temper_host *host) {
-    return ((const fake_host *)host->self)->cancelled;
+    fake_host *f = host->self;
+    if (f->cancel_after >= 0 && f->cancel_after-- == 0) {
+        return true;
+    }
+    return f->cancelled;
 }
 
 static uint32_t host_workers(const temper_host *host) {
@@ -564,7 +575,7 @@ fake_host *fake_host_new(void) {
         .open_model = host_open_model,
     };
     f->host = host;
-    f->fail_at = -1;
+    f->fail_at = f->cancel_after = -1;
     f->arena = tm_arena_new();
     return f;
 }
@@ -586,6 +597,7 @@ void fake_host_free(fake_host *f) {
         free(f->inputs[i].text);
     }
     tm_arena_free(f->arena);
+    tm_buffer_free(&f->checkpoint);
     free(f);
 }
 

@@ -51,6 +51,10 @@ void fake_host_profile(fake_host *host, const char *profile); /* f32/1 without i
 void fake_host_seed(fake_host *host, uint64_t seed);          /* of rng_key */
 void fake_host_backwards(fake_host *host); /* parallel_for from the last index to the first, 3 workers */
 void fake_host_cancel(fake_host *host);
+void fake_host_cancel_after(fake_host *host, long questions); /* of cancelled() answered no; -1: all */
+/* Offers temper.checkpoint/1, always due, kept from run to run; none is there at first. */
+void fake_host_keep_checkpoints(fake_host *host, bool keep);
+char *fake_host_checkpoint(fake_host *host, size_t *length);  /* the last one, to be damaged; NULL: none */
 void fake_host_fail_allocation(fake_host *host, long number); /* that allocation and all after it; -1: none */
 
 /* Runs a stage with parameters as a JSON object ("{}", flat names). Outputs of an earlier run go first. */

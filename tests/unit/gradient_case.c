@@ -38,9 +38,10 @@ __attribute__((visibility("default"))) size_t gradient_case(const char *architec
         status = lm_trainer_pack(trainer, &error);
     }
     if (!status && pairs) {
-        lm_dpo_result result;
-        lm_dpo_options dpo = {.beta = 0.1, .rpo_alpha = 0.1};
-        status = lm_trainer_dpo(trainer, batch.pair_rows, TINY_EXAMPLES / 2, &dpo, &result, &error);
+        lm_prefer_result result;
+        lm_loss_options dpo = {.beta = 0.1, .nll_weight = 0.1};
+        status = lm_trainer_prefer(trainer, batch.pair_rows, TINY_EXAMPLES / 2,
+                                   lm_loss_find("dpo", "sigmoid"), &dpo, 0, &result, &error);
         *loss = result.loss;
     } else if (!status) {
         lm_sft_result result;

@@ -61,9 +61,10 @@ static uint64_t train(run how, size_t batch_rows) {
         temper_error error = TEMPER_ERROR_INIT;
         temper_status status;
         if (how.adapters) {
-            lm_dpo_result result;
-            lm_dpo_options dpo = {.beta = 0.1, .rpo_alpha = 0.1};
-            status = lm_trainer_dpo(trainer, batch.pair_rows, TINY_EXAMPLES / 2, &dpo, &result, &error);
+            lm_prefer_result result;
+            lm_loss_options dpo = {.beta = 0.1, .nll_weight = 0.1};
+            status = lm_trainer_prefer(trainer, batch.pair_rows, TINY_EXAMPLES / 2,
+                                       lm_loss_find("dpo", "sigmoid"), &dpo, 0, &result, &error);
         } else {
             lm_sft_result result;
             status = lm_trainer_sft(trainer, batch.rows, batch_rows, &result, &error);
@@ -283,8 +284,9 @@ static void dpo_overfits(const char *profile) {
     double before[TINY_EXAMPLES], after[TINY_EXAMPLES];
     lm_adapter_config adapter = tiny_adapter();
     lm_train_options options = lm_train_defaults();
-    lm_dpo_options dpo = {.beta = 0.1};
-    lm_dpo_result result;
+    lm_loss_options dpo = {.beta = 0.1};
+    const lm_loss *loss = lm_loss_find("dpo", "sigmoid");
+    lm_prefer_result result;
     lm_trainer *trainer;
     double norm;
     /* the reference is the model without an adapter, scored by the provider's function */
@@ -297,7 +299,7 @@ static void dpo_overfits(const char *profile) {
     assert_int_equal(lm_score(&context, model, scored, TINY_EXAMPLES, NULL, NULL, NULL), TEMPER_OK);
     assert_int_equal(lm_lora_attach(&context, model, &adapter, 31, NULL), TEMPER_OK);
     assert_int_equal(lm_trainer_new(&context, model, &options, &trainer, NULL), TEMPER_OK);
-    assert_int_equal(lm_trainer_score(trainer, batch.rows, TINY_EXAMPLES, before, NULL), TEMPER_OK);
+    assert_int_equal(lm_trainer_score(trainer, batch.rows, TINY_EXAMPLES, before, NULL, NULL), TEMPER_OK);
     for (size_t i = 0; i < TINY_EXAMPLES; i++) { /* bit for bit: one forward pass, and B is zero */
         double sum = 0;
         for (size_t t = 1; t < batch.examples[i].count; t++) {
@@ -310,8 +312,9 @@ static void dpo_overfits(const char *profile) {
         batch.pairs[i].reference_rejected = before[2 * i + 1];
     }
     for (size_t step = 0; step < 150; step++) {
-        assert_int_equal(lm_trainer_dpo(trainer, batch.pair_rows, TINY_EXAMPLES / 2, &dpo, &result, NULL),
-                         TEMPER_OK);
+        assert_int_equal(
+            lm_trainer_prefer(trainer, batch.pair_rows, TINY_EXAMPLES / 2, loss, &dpo, 0, &result, NULL),
+            TEMPER_OK);
         if (step == 0) {
             assert_true(result.loss == 0.69314718055994530942);
             assert_true(result.margin == 0 && result.reward_chosen == 0);
@@ -321,7 +324,7 @@ static void dpo_overfits(const char *profile) {
     assert_true(result.loss < 0.1);
     assert_true(result.accuracy == 1);
     assert_true(result.margin > 2);
-    assert_int_equal(lm_trainer_score(trainer, batch.rows, TINY_EXAMPLES, after, NULL), TEMPER_OK);
+    assert_int_equal(lm_trainer_score(trainer, batch.rows, TINY_EXAMPLES, after, NULL, NULL), TEMPER_OK);
     for (size_t i = 0; i < TINY_EXAMPLES / 2; i++) {
         assert_true(after[2 * i] - before[2 * i] > after[2 * i + 1] - before[2 * i + 1]);
     }
@@ -357,8 +360,8 @@ static void refusals(void **state) {
     assert_int_equal(lm_trainer_new(&context, model, &options, &trainer, NULL), TEMPER_OK);
     int32_t ids[97] = {1, 2, 3};
     uint8_t none[97] = {1, 0, 0}, some[97] = {0, 1, 1};
-    lm_example silent = {ids, none, 3}, wild = {(const int32_t[]){1, 99, 3}, some, 3},
-               endless = {ids, some, 97};
+    lm_example silent = {ids, none, 3, NULL}, wild = {(const int32_t[]){1, 99, 3}, some, 3, NULL},
+               endless = {ids, some, 97, NULL};
     const lm_example *rows[] = {&silent};
     lm_sft_result result;
     double norm;

@@ -314,7 +314,7 @@ typedef struct model_case {
     lm_trainer *trainer;
     const tiny_batch *batch;
     bool pairs;
-    lm_dpo_options options;
+    lm_loss_options options;
 } model_case;
 
 /* The loss by forward passes alone (lm_trainer_score), so that it shares nothing with the backward pass. */
@@ -323,7 +323,7 @@ static double model_loss(void *argument) {
     double sums[TINY_EXAMPLES], loss = 0;
     size_t tokens = 0;
     assert_int_equal(lm_trainer_pack(self->trainer, NULL), TEMPER_OK);
-    assert_int_equal(lm_trainer_score(self->trainer, self->batch->rows, TINY_EXAMPLES, sums, NULL),
+    assert_int_equal(lm_trainer_score(self->trainer, self->batch->rows, TINY_EXAMPLES, sums, NULL, NULL),
                      TEMPER_OK);
     for (size_t i = 0; i < TINY_EXAMPLES; i++) {
         loss -= sums[i];
@@ -334,18 +334,19 @@ static double model_loss(void *argument) {
     if (!self->pairs) {
         return loss / (double)tokens;
     }
-    loss = 0;
+    double likelihood = loss = 0;
+    tokens = 0;
     for (size_t i = 0; i < TINY_EXAMPLES / 2; i++) {
         const lm_pair *pair = &self->batch->pairs[i];
         double z = self->options.beta *
                    ((sums[2 * i] - pair->reference_chosen) - (sums[2 * i + 1] - pair->reference_rejected));
-        tokens = 0;
         for (size_t t = 1; t < pair->chosen.count; t++) {
             tokens += pair->chosen.trained[t];
         }
-        loss += log1p(exp(-z)) - self->options.rpo_alpha * sums[2 * i] / (double)tokens;
+        loss += log1p(exp(-z));
+        likelihood -= sums[2 * i];
     }
-    return loss / (TINY_EXAMPLES / 2);
+    return loss / (TINY_EXAMPLES / 2) + self->options.nll_weight * likelihood / (double)tokens;
 }
 
 /* A tensor's gradient along a random direction of length 1, so that every value takes part. The size to compare with is
@@ -393,7 +394,7 @@ static void check_model(const char *architecture, bool tied, bool adapters, bool
     options.gradient_shards = 3;
     options.group_rows = 20;
     options.chunk_rows = 10;
-    model_case self = {.batch = &batch, .pairs = pairs, .options = {.beta = 0.1, .rpo_alpha = 0.2}};
+    model_case self = {.batch = &batch, .pairs = pairs, .options = {.beta = 0.1, .nll_weight = 0.2}};
     assert_int_equal(lm_trainer_new(&context, model, &options, &self.trainer, NULL), TEMPER_OK);
     for (size_t i = 0; i < lm_trainer_count(self.trainer); i++) { /* a B that is not zero */
         const lm_trained *trained = lm_trainer_at(self.trainer, i);
@@ -404,9 +405,9 @@ static void check_model(const char *architecture, bool tied, bool adapters, bool
     double expected = model_loss(&self), loss;
     temper_error error = TEMPER_ERROR_INIT;
     if (pairs) {
-        lm_dpo_result result;
-        if (lm_trainer_dpo(self.trainer, batch.pair_rows, TINY_EXAMPLES / 2, &self.options, &result,
-                           &error)) {
+        lm_prefer_result result;
+        if (lm_trainer_prefer(self.trainer, batch.pair_rows, TINY_EXAMPLES / 2,
+                              lm_loss_find("dpo", "sigmoid"), &self.options, 0, &result, &error)) {
             fail_msg("%s", error.message);
         }
         loss = result.loss;

@@ -87,7 +87,8 @@ static inline void tiny_fill(tiny_batch *batch, size_t vocabulary, size_t longes
             batch->ids[i][t] = (int32_t)temper_random_below(13, i, t, vocabulary);
             batch->trained[i][t] = t > 0 && (t == lengths[i] - 1 || temper_random_unit(14, i, t) < 0.7);
         }
-        batch->examples[i] = (lm_example){batch->ids[i], batch->trained[i], lengths[i]};
+        batch->examples[i] =
+            (lm_example){.ids = batch->ids[i], .trained = batch->trained[i], .count = lengths[i]};
         batch->rows[i] = &batch->examples[i];
     }
     for (size_t i = 0; i < TINY_EXAMPLES / 2; i++) {

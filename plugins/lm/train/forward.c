@@ -8,6 +8,10 @@ temper_status lm_group_forward(lm_work *work, const lm_trainer *trainer, const l
         rows += examples[i]->count;
     }
     temper_status status = lm_work_reserve(work, trainer, rows, count, error);
+    if (!status && work->alone) {
+        size_t most = work->rows > work->chunk ? work->rows : work->chunk;
+        status = lm_model_reserve(&work->context, trainer->model, most, error);
+    }
     if (status) {
         return status;
     }
@@ -19,7 +23,11 @@ temper_status lm_group_forward(lm_work *work, const lm_trainer *trainer, const l
         for (size_t t = 1; t < example->count; t++) {
             if (example->trained[t]) {
                 work->targets[targets++] =
-                    (lm_target){.row = first + t - 1, .id = example->ids[t], .weight = 1};
+                    (lm_target){.row = first + t - 1,
+                                .id = example->ids[t],
+                                .use = example->trained[t],
+                                .reference = example->reference != NULL ? example->reference[t] : 0,
+                                .weight = 1};
             }
         }
         work->offsets[i + 1] = first + example->count;

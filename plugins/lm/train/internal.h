@@ -20,14 +20,18 @@ static inline size_t lm_place(const lm_model *model, lm_role role, size_t layer)
 typedef struct lm_target {
     size_t row;
     int32_t id;
+    uint8_t use;     /* LM_TRAINED, LM_LIKELIHOOD */
+    bool correct;    /* the likeliest token is this one */
+    float reference; /* the reference model's log-probability, where there is one */
     lm_real logprob; /* found by lm_loss_logprobs or lm_loss_backward */
     lm_real weight;  /* dlogits = weight * (softmax - one hot) */
 } lm_target;
 
 /* What one worker computes with: allocated once, grown when a longer sequence comes. */
 typedef struct lm_work {
-    lm_context context; /* serial */
-    size_t rows;        /* capacity in rows */
+    lm_context context; /* serial; the trainer's own while a shard runs alone (shards.c) */
+    bool alone;
+    size_t rows; /* capacity in rows */
     lm_activations *activations;
     lm_real *final_normed, *d_final, *d_stream, *d_normed; /* [rows][H] */
     lm_real *d_query, *d_attended;                         /* [rows][A*D] */
@@ -53,13 +57,17 @@ typedef struct lm_work {
 
 struct lm_trainer {
     const lm_context *outer;
+    lm_context wide; /* as outer: for a shard that has all workers to itself */
     lm_model *model;
     lm_train_options options;
     lm_trained *trained;
     size_t trained_count, parameters;
     lm_places places;
     bool adapters_only, embedding_trained;
-    lm_real *moment1, *moment2;
+    lm_real *moment1, *moment2; /* made at the first step */
+    lm_real *score_head;        /* [H] of a reward model, or NULL */
+    size_t score_place;
+    uint64_t header[8]; /* lm_trainer_state */
     size_t step;
     lm_work *works; /* [outer->parallel.workers] */
     /* the gradient of the last batch: root of the tree of shards, and what makes a mean of it */
@@ -94,6 +102,16 @@ temper_status lm_work_reserve(lm_work *self, const lm_trainer *trainer, size_t r
 temper_status lm_group_forward(lm_work *work, const lm_trainer *trainer, const lm_example *const *examples,
                                size_t count, bool keep, temper_error *error);
 
+/* batch.c */
+temper_status lm_example_check(const lm_model *model, const lm_example *example, size_t index,
+                               const char *what, temper_error *error);
+/* How many of the units (of `stride` examples each) beginning at `first` make one group. */
+size_t lm_group_size(const lm_trainer *self, const lm_example *const *examples, size_t first, size_t end,
+                     size_t stride);
+/* Log-probability of a sequence of the group: its trained targets' in order, in double. */
+double lm_sequence_logprob(const lm_work *work, size_t sequence);
+double lm_sequence_reward(const lm_work *work, const lm_trainer *trainer, size_t sequence);
+
 /* loss.c */
 temper_status lm_loss_logprobs(lm_work *work, const lm_model *model, size_t sequences, temper_error *error);
 /* Fills d_final (all rows) from the targets' weights; adds to d_head ([V][H], or NULL: frozen). Also logprobs. */
@@ -112,7 +130,8 @@ temper_status lm_shards_run(lm_trainer *trainer, size_t count, lm_shard *shard, 
                             temper_error *error);
 
 /* optimiser.c */
-temper_status lm_optimiser_init(lm_trainer *self, temper_error *error);
+temper_status lm_pieces_init(lm_trainer *self, temper_error *error);
+temper_status lm_moments_reserve(lm_trainer *self, temper_error *error);
 
 /* parameters.c */
 temper_status lm_parameters_collect(lm_trainer *self, temper_error *error);

@@ -46,6 +46,7 @@ static void log_probability(const lm_kernels *kernels, lm_target *target, const 
     lm_real max, log_sum;
     kernels->log_sum_exp(&max, &log_sum, logits, n);
     target->logprob = (logits[target->id] - max) - log_sum;
+    target->correct = kernels->argmax(logits, n) == (size_t)target->id;
 }
 
 temper_status lm_loss_logprobs(lm_work *work, const lm_model *model, size_t sequences, temper_error *error) {

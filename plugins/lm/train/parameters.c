@@ -7,8 +7,14 @@ static size_t layers_of(const lm_model *model, lm_role role) {
     return lm_role_per_layer(role) ? model->config.layers : 1;
 }
 
+/* Whole beside the adapters: the embeddings, and a head of its own. */
+static bool beside_adapters(const lm_trainer *self, lm_role role) {
+    return self->options.train_embeddings &&
+           (role == LM_EMBEDDING || (role == LM_HEAD && !self->model->config.tied));
+}
+
 static void add(lm_trainer *self, lm_role role, size_t layer, char which, lm_real *values, size_t count,
-                size_t *place) {
+                size_t *place, size_t index) {
     unsigned rank;
     size_t shape[2];
     lm_role_shape(&self->model->config, role, &rank, shape);
@@ -18,8 +24,8 @@ static void add(lm_trainer *self, lm_role role, size_t layer, char which, lm_rea
                                                         .values = values,
                                                         .count = count,
                                                         .offset = self->parameters,
-                                                        .decays = rank == 2};
-    place[lm_place(self->model, role, layer)] = self->parameters;
+                                                        .decays = rank == 2 && which != 'S'};
+    place[index] = self->parameters;
     self->parameters += count;
 }
 
@@ -27,7 +33,7 @@ temper_status lm_parameters_collect(lm_trainer *self, temper_error *error) {
     lm_model *model = self->model;
     size_t slots = (size_t)LM_ROLE_COUNT * model->config.layers;
     self->adapters_only = model->lora_rank > 0;
-    self->trained = calloc(2 * slots, sizeof *self->trained);
+    self->trained = calloc(3 * slots + 1, sizeof *self->trained);
     self->places.weight = malloc(slots * sizeof(size_t));
     self->places.a = malloc(slots * sizeof(size_t));
     self->places.b = malloc(slots * sizeof(size_t));
@@ -44,12 +50,14 @@ temper_status lm_parameters_collect(lm_trainer *self, temper_error *error) {
             if (self->adapters_only) {
                 if (linear != NULL && linear->lora != NULL) {
                     lm_lora *lora = linear->lora;
-                    add(self, (lm_role)role, layer, 'A', lora->a, lora->rank * linear->inputs,
-                        self->places.a);
+                    add(self, (lm_role)role, layer, 'A', lora->a, lora->rank * linear->inputs, self->places.a,
+                        lm_place(model, (lm_role)role, layer));
                     add(self, (lm_role)role, layer, 'B', lora->b, lora->rank * linear->outputs,
-                        self->places.b);
+                        self->places.b, lm_place(model, (lm_role)role, layer));
                 }
-                continue;
+                if (!beside_adapters(self, (lm_role)role)) {
+                    continue;
+                }
             }
             size_t count = 0;
             if (role == LM_HEAD && model->config.tied) {
@@ -57,13 +65,22 @@ temper_status lm_parameters_collect(lm_trainer *self, temper_error *error) {
             }
             lm_real *values = lm_model_values(model, (lm_role)role, layer, &count);
             if (values != NULL && count > 0) {
-                add(self, (lm_role)role, layer, 'W', values, count, self->places.weight);
+                add(self, (lm_role)role, layer, 'W', values, count, self->places.weight,
+                    lm_place(model, (lm_role)role, layer));
             } else if (linear != NULL) {
                 return temper_fail(error, TEMPER_FAILED, "a model without its values cannot be trained");
             }
         }
     }
-    self->embedding_trained = !self->adapters_only;
+    if (self->options.score_head) {
+        self->score_head = lm_train_allocate(model->config.hidden, 1);
+        if (self->score_head == NULL) {
+            return temper_fail(error, TEMPER_NO_MEMORY, "no memory for a score head");
+        }
+        memset(self->score_head, 0, model->config.hidden * sizeof *self->score_head);
+        add(self, LM_HEAD, 0, 'S', self->score_head, model->config.hidden, &self->score_place, 0);
+    }
+    self->embedding_trained = !self->adapters_only || self->options.train_embeddings;
     return TEMPER_OK;
 }
 
@@ -87,7 +104,7 @@ static void pack_one(void *context, size_t index, size_t worker) {
     }
     lm_model_pack_norm(trainer->model, role, trained->layer);
     lm_linear *linear = lm_model_linear(trainer->model, role, trained->layer);
-    if (linear == NULL || trained->which == 'B') {
+    if (linear == NULL || trained->which == 'B' || trained->which == 'S') {
         return;
     }
     temper_error error = TEMPER_ERROR_INIT;

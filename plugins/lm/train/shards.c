@@ -124,7 +124,20 @@ temper_status lm_shards_run(lm_trainer *trainer, size_t count, lm_shard *shard, 
     }
     atomic_init(&self.next, 0);
     atomic_init(&self.failed, false);
-    trainer->outer->parallel.run(trainer->outer->parallel.self, count, body, &self);
+    /* Shards that do not fill the workers run one after another, each with every worker inside its layers. */
+    size_t workers = trainer->outer->parallel.workers, together = count / workers * workers;
+    if (together > 0) {
+        trainer->outer->parallel.run(trainer->outer->parallel.self, together, body, &self);
+    }
+    for (size_t i = together; i < count; i++) {
+        lm_work *work = &trainer->works[0];
+        lm_context serial = work->context;
+        work->context = trainer->wide;
+        work->alone = true;
+        body(&self, i, 0);
+        work->context = serial;
+        work->alone = false;
+    }
     for (size_t i = 0; i < (self.levels + 1) * count; i++) {
         if (self.nodes[i] != NULL) {
             give_buffer(trainer, self.nodes[i]);
