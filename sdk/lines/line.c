@@ -155,6 +155,102 @@ void temper_quote(temper_buffer *out, temper_span text) {
     temper_buffer_append(out, "\"", 1);
 }
 
+/* --- canonical text ----------------------------------------------------------------------------------------------- */
+
+/* Unescaped; a text with escapes is put behind what `out` holds, and taken away by whoever asked. */
+static temper_span plain_text(const temper_line *line, uint32_t node, temper_buffer *scratch) {
+    temper_span text = temper_line_raw(line, node);
+    if (line->nodes[node].escaped) {
+        temper_buffer_clear(scratch);
+        temper_unescape(scratch, text);
+        text.data = scratch->failed ? "" : scratch->data;
+        text.length = scratch->length;
+    }
+    return text;
+}
+
+static void put_string(const temper_line *line, uint32_t node, temper_buffer *out, temper_buffer *scratch) {
+    if (line->nodes[node].escaped) {
+        temper_quote(out, plain_text(line, node, scratch));
+    } else {
+        temper_buffer_append(out, line->text + line->nodes[node].start - 1, line->nodes[node].length + 2);
+    }
+}
+
+static int compare_names(const temper_line *line, uint32_t a, uint32_t b, temper_buffer scratch[2]) {
+    temper_span left = plain_text(line, a, &scratch[0]), right = plain_text(line, b, &scratch[1]);
+    size_t least = left.length < right.length ? left.length : right.length;
+    int order = least > 0 ? memcmp(left.data, right.data, least) : 0;
+    return order != 0 ? order : left.length < right.length ? -1 : left.length > right.length;
+}
+
+static void put_value(const temper_line *line, uint32_t node, temper_buffer *out, temper_buffer scratch[2]);
+
+/* Members in the order of their names: an insertion into a list, since they mostly come in order, or are few. */
+static void put_object(const temper_line *line, uint32_t node, temper_buffer *out, temper_buffer scratch[2]) {
+    uint32_t child, end = line->nodes[node].next, few[32], *order = few;
+    size_t count = 0, i;
+    for (child = node + 1; child < end; child = line->nodes[child + 1].next) {
+        count++;
+    }
+    if (count > sizeof few / sizeof *few) {
+        order = out->host->allocate(out->host, count * sizeof *order);
+        if (order == NULL) {
+            out->failed = true;
+            return;
+        }
+    }
+    for (count = 0, child = node + 1; child < end; child = line->nodes[child + 1].next) {
+        for (i = count; i > 0 && compare_names(line, child, order[i - 1], scratch) < 0; i--) {
+            order[i] = order[i - 1];
+        }
+        order[i] = child;
+        count++;
+    }
+    temper_buffer_append(out, "{", 1);
+    for (i = 0; i < count; i++) {
+        temper_buffer_append(out, ",", i > 0);
+        put_string(line, order[i], out, scratch);
+        temper_buffer_append(out, ":", 1);
+        put_value(line, order[i] + 1, out, scratch);
+    }
+    temper_buffer_append(out, "}", 1);
+    if (order != few) {
+        out->host->release(out->host, order);
+    }
+}
+
+static void put_value(const temper_line *line, uint32_t node, temper_buffer *out, temper_buffer scratch[2]) {
+    const temper_node *n = &line->nodes[node];
+    uint32_t child;
+    switch ((temper_node_kind)n->kind) {
+    case TEMPER_NODE_STRING: put_string(line, node, out, scratch); return;
+    case TEMPER_NODE_OBJECT: put_object(line, node, out, scratch); return;
+    case TEMPER_NODE_ARRAY:
+        temper_buffer_append(out, "[", 1);
+        for (child = node + 1; child < n->next; child = line->nodes[child].next) {
+            temper_buffer_append(out, ",", child > node + 1);
+            put_value(line, child, out, scratch);
+        }
+        temper_buffer_append(out, "]", 1);
+        return;
+    case TEMPER_NODE_NULL:
+    case TEMPER_NODE_BOOLEAN:
+    case TEMPER_NODE_NUMBER: temper_buffer_append(out, line->text + n->start, n->length); return;
+    }
+}
+
+bool temper_line_canonical(const temper_line *line, uint32_t node, temper_buffer *out) {
+    temper_buffer scratch[2];
+    temper_buffer_init(&scratch[0], out->host);
+    temper_buffer_init(&scratch[1], out->host);
+    put_value(line, node, out, scratch);
+    out->failed = out->failed || scratch[0].failed || scratch[1].failed;
+    temper_buffer_free(&scratch[0]);
+    temper_buffer_free(&scratch[1]);
+    return !out->failed;
+}
+
 /* --- one line by itself ------------------------------------------------------------------------------------------- */
 
 struct temper_line_reader {

@@ -60,6 +60,10 @@ void temper_unescape(temper_buffer *out, temper_span raw);
 /* A text as a JSON string with quotes and only the escapes RFC 8259 requires: the canonical form. */
 void temper_quote(temper_buffer *out, temper_span text);
 
+/* A value as canonical JSON: no spaces, names in byte order, a number's own text, the fewest escapes. Equal values have equal
+ * bytes. False: memory is short. */
+bool temper_line_canonical(const temper_line *line, uint32_t node, temper_buffer *out);
+
 /* --- a pass ------------------------------------------------------------------------------------------------------ */
 
 enum { TEMPER_LINES_SINKS = 4 };
@@ -92,6 +96,8 @@ typedef struct temper_lines_pass {
     void (*line)(void *context, temper_shard *shard, const temper_line *line);
     /* [run] For each shard, in order, when its lines were written; may be NULL. */
     temper_status (*joined)(void *context, temper_shard *shard, temper_error *error);
+    /* [run] For each shard whose lines were looked at, joined or not: frees what its `own` holds; may be NULL. */
+    void (*left)(void *context, void *own);
     void *context;
     size_t own_size;
     size_t longest; /* bytes; a longer line has the problem "is too long"; 0: 64 MiB */

@@ -318,6 +318,9 @@ static temper_status run_windows(work *w, const char *data, uint64_t length, tem
         for (i = 0; i < w->count && status == TEMPER_OK; i++) {
             status = join(w, &w->shards[i], error);
         }
+        for (i = 0; i < w->count && w->pass->left != NULL; i++) {
+            w->pass->left(w->pass->context, w->shards[i].own);
+        }
         host->progress(host, number, 0, w->pass->unit == NULL ? "records" : w->pass->unit, NULL);
     }
     w->pass->lines = number - w->pass->first;

@@ -52,6 +52,8 @@ static const struct {
     {"simdjson.h", "simdjson"},
     {"cld2/", "cld2"},
     {"unictype.h", "libunistring"},
+    {"xxhash.h", "xxhash"},
+    {"hs.h", "vectorscan"},
 };
 
 static const char *const libc[] = {

@@ -160,6 +160,61 @@ static void duplicates_keep_the_first(void **state) {
     fake_host_free(f.host);
 }
 
+static const char alike[] =
+    "{\"text\":\"the quick brown fox jumps over the lazy dog and runs away\",\"score\":1}\n"
+    "{\"text\":\"nothing like it was ever said before in this long garden of ours\",\"score\":2}\n"
+    "{\"text\":\"The quick brown fox jumps over the lazy dog, and runs away!\",\"score\":3}\n"
+    "{\"text\":\"the quick brown fox jumps over the lazy dog and runs away again\",\"score\":9}\n"
+    "{\"text\":\"the quick brown fox sat\",\"score\":4}\n";
+
+static void duplicates_that_are_nearly_equal(void **state) {
+    fixture f = open_stage("duplicates");
+    (void)state;
+    fake_host_records(f.host, "records", alike);
+    run_ok(&f, "{\"near\":true}");
+    assert_int_equal(fake_host_count(f.host, "kept"), 3);
+    assert_dropped(&f, 0, "near_duplicate", 3, "like record 1: they share 100.0%");
+    assert_dropped(&f, 1, "near_duplicate", 4,
+                   "like record 1: they share 88.9% of their runs of 5 words"); /* 8 of 9 */
+    assert_true(fake_host_number(f.host, "dropped", 1, "twin") == 1);
+    assert_true(fake_host_number(f.host, "dropped", 1, "bound") == 0.8);
+    assert_string_equal(fake_host_output(f.host, "clusters"), "{\"kept\":1,\"rows\":[1,3,4]}\n");
+    run_ok(&f, "{\"near\":true,\"similarity\":0.9}");
+    assert_int_equal(fake_host_count(f.host, "dropped"), 1);
+    run_ok(&f, "{\"near\":true,\"keep\":\"longest\"}");
+    assert_string_equal(fake_host_output(f.host, "clusters"), "{\"kept\":4,\"rows\":[1,3,4]}\n");
+    run_ok(&f, "{\"compare\":\"texts\"}");
+    assert_int_equal(fake_host_count(f.host, "dropped"), 0); /* a comma is not nothing */
+    fake_host_try_backwards(f.host, f.stage, "{\"near\":true,\"keep\":\"best\"}");
+    fake_host_try_allocations(f.host, f.stage, "{\"near\":true,\"keep\":\"best\"}");
+    run_fails(&f, "{\"near\":true,\"bands\":64,\"rows\":16,\"shingle\":5,\"keys\":[\"no\"]}",
+              "it has no \"no\"");
+    fake_host_free(f.host);
+}
+
+/* More is remembered than may be: it goes to a file, and nothing else is different. */
+static void duplicates_spill(void **state) {
+    fixture f = open_stage("duplicates");
+    char *lines = malloc(130000 * 100), *end = lines, *before;
+    int i;
+    (void)state;
+    for (i = 0; i < 130000; i++) {
+        int v = i * 7919 % 60000;
+        end += sprintf(
+            end, "{\"text\":\"number %d has %d, %d and %d with it and so on, up to the very end %d\"}\n", v,
+            v % 10, v % 77, v % 1001, i / 60000);
+    }
+    fake_host_records(f.host, "records", lines);
+    run_ok(&f, "{\"near\":true}");
+    before = strdup(fake_host_output(f.host, "dropped"));
+    run_ok(&f, "{\"near\":true,\"memory\":16}");
+    assert_true(strcmp(before, fake_host_output(f.host, "dropped")) == 0);
+    assert_true(strlen(before) > 1000);
+    free(before);
+    free(lines);
+    fake_host_free(f.host);
+}
+
 static void duplicates_of_many(void **state) {
     fixture f = open_stage("duplicates");
     char *lines = malloc(200000 * 24), *end = lines;
@@ -281,6 +336,8 @@ int main(void) {
         cmocka_unit_test(phrases_refuse_what_they_cannot_judge),
         cmocka_unit_test(duplicates_keep_the_first),
         cmocka_unit_test(duplicates_of_many),
+        cmocka_unit_test(duplicates_that_are_nearly_equal),
+        cmocka_unit_test(duplicates_spill),
         cmocka_unit_test(length_counts_characters_and_words),
         cmocka_unit_test(pairs_by_every_rule),
         cmocka_unit_test(pairs_name_a_broken_record),
