@@ -19,11 +19,11 @@ typedef struct cli_list {
 /* Every option of every command; which a command takes stands in its row (commands.c). */
 typedef struct cli_options {
     bool help, json, raw, greedy, kernels, decode, special, bare, keep_going, yes;
-    const char *profile, *out, *name, *prompt, *data, *adapter, *system, *model;
+    const char *profile, *out, *name, *prompt, *data, *system, *model, *format, *type;
     int64_t seed, threads, rows, max_tokens, max_length, top_k, samples, rounds, days;
     double temperature, top_p, min_p, repetition_penalty, presence_penalty, frequency_penalty;
     uint64_t memory;
-    cli_list settings, plugins, leave_out, with, inputs, biases, stops;
+    cli_list adapters, weights, settings, plugins, leave_out, with, inputs, biases, stops;
     cli_list arguments; /* what is no option, the command left out */
     bool given_seed, given_max_tokens, given_max_length, given_top_k, given_temperature, given_top_p;
     bool given_min_p, given_repetition_penalty, given_presence_penalty, given_frequency_penalty,
@@ -112,8 +112,10 @@ typedef struct cli_one {
     const char *plugin, *stage;
     const temper_json *parameters; /* as given, to be resolved */
     const char *inputs[2][3];      /* name, kind, path; name NULL: none */
+    const char *digests[2];        /* of an input without a path: what it is in the store */
     size_t input_count;
-    bool fresh; /* never from the cache */
+    bool fresh;      /* never from the cache */
+    tm_digest *made; /* NULL, or where the output's digest goes, in place of its bytes */
 } cli_one;
 /* `numbers` gets the stage's output "metrics", when it has one. */
 temper_status cli_run_one(cli_context *context, temper_arena *arena, const cli_one *one, const char *output,

@@ -51,10 +51,12 @@ const cli_command cli_commands[] = {
      "working; each such line says what would mend it.\n"},
     {"chat", "MODEL", "talk with a model",
      "adapter system max-tokens temperature top-k top-p seed profile threads memory plugins", 1, 1, cli_chat,
-     "MODEL is a folder, a GGUF file, builtin:NAME, or a run (its model). With --adapter RUN each question "
-     "is answered twice: by\n"
-     "MODEL, and by the model that RUN made. Reads one question a line; an empty line is skipped, /reset "
-     "forgets, /quit ends.\n"},
+     "MODEL is a folder, a GGUF file, builtin:NAME, or a run (its model). With --adapter each question is "
+     "answered by MODEL and by\n"
+     "each adapter on it, side by side: a run, a PEFT folder or a GGUF LoRA; a whole model is one more to "
+     "ask. "
+     "MODEL's weights are\n"
+     "in memory once. Reads one question a line; an empty line is skipped, /reset forgets, /quit ends.\n"},
     {"generate", "MODEL", "continue a prompt and print the continuation alone",
      "prompt raw greedy max-tokens samples temperature top-k top-p min-p repetition-penalty presence-penalty "
      "frequency-penalty bias stop seed profile threads memory plugins json",
@@ -83,17 +85,27 @@ const cli_command cli_commands[] = {
      "plugins", 1, 2, cli_render,
      "Reads standard input (or FILE) and answers line by line, as temper tokenize does. A record may say "
      "add_generation_prompt,\n"
-     "bos_token and eos_token (default: the tokenizer's), now (seconds since 1970 or a date, for strftime_now), and "
+     "bos_token and eos_token (default: the tokenizer's), now (seconds since 1970 or a date, for "
+     "strftime_now), and "
      "whatever "
      "else the\n"
      "template asks for: tools, documents, enable_thinking.\n\n"
      "  echo '{\"messages\": [{\"role\": \"user\", \"content\": \"Hi\"}], \"add_generation_prompt\": true}' "
      "\\\n"
      "    | temper render ~/models/SmolLM2-135M-Instruct\n"},
-    {"export", "RUN FOLDER", "write the model a run made as files other tools load", "json", 2, 2, cli_export,
-     "A full model is a Hugging Face folder; an adapter is a PEFT folder (without its base). Nothing is "
-     "converted or merged.\n"
-     "RUN is as in temper show; FOLDER must not be there yet.\n"},
+    {"export", "MODEL TARGET", "write a model, or what a run made, as files other tools load",
+     "adapter weight format type threads memory plugins json", 2, 2, cli_export,
+     "MODEL is as in temper chat; TARGET must not be there yet. Forms:\n"
+     "  hf         a Hugging Face folder, adapters merged, with tokenizer, template and generation config\n"
+     "  peft       PEFT's adapter folder: of several adapters one, their ranks one after another\n"
+     "  gguf       a GGUF with vocabulary and template, adapters merged; also where TARGET ends in .gguf\n"
+     "  gguf-lora  a GGUF adapter\n"
+     "Without --format: an adapter stays one (peft), everything else is hf. The export is read back, and "
+     "fixed "
+     "texts are scored\n"
+     "with it and with the original; a difference that rounding does not explain is an error, and TARGET is "
+     "not "
+     "written.\n"},
     {"plugin", "list | new NAME | check FILE.so | definitions",
      "list the plugins there are; begin one; check that one keeps the contract; help an editor",
      "plugins input set json", 1, 2, cli_plugin,

@@ -5,13 +5,14 @@
 #include <unistd.h>
 
 static bool set_source(temper_arena *arena, temper_json *sources, temper_json *edges,
-                       const char *const input[3]) {
+                       const char *const input[3], const char *digest) {
     temper_json *source = tm_json_object(arena), *edge = tm_json_object(arena);
     return source != NULL && edge != NULL && tm_json_set_string(arena, source, "id", input[0]) &&
            tm_json_set_string(arena, source, "kind", input[1]) &&
            tm_json_set_string(arena, source, "name", input[0]) &&
-           tm_json_set_string(arena, source, "path", input[2]) && tm_json_append(arena, sources, source) &&
-           tm_json_set_string(arena, edge, "name", input[0]) &&
+           (input[2] != NULL ? tm_json_set_string(arena, source, "path", input[2])
+                             : tm_json_set_string(arena, source, "digest", digest)) &&
+           tm_json_append(arena, sources, source) && tm_json_set_string(arena, edge, "name", input[0]) &&
            tm_json_set_string(arena, edge, "kind", input[1]) &&
            tm_json_set_string(arena, edge, "source", input[0]) && tm_json_append(arena, edges, edge);
 }
@@ -40,7 +41,7 @@ static temper_status make_graph(cli_context *context, temper_arena *arena, const
     }
     (void)tm_json_integer(tm_json_member(stage, "revision"), &revision);
     for (i = 0; made && i < one->input_count; i++) {
-        made = set_source(arena, sources, edges, one->inputs[i]);
+        made = set_source(arena, sources, edges, one->inputs[i], one->digests[i]);
     }
     made = made && tm_json_set_string(arena, node, "name", one->stage) &&
            tm_json_set_string(arena, node, "plugin", one->plugin) &&
@@ -113,7 +114,11 @@ temper_status cli_run_one(cli_context *context, temper_arena *arena, const cli_o
                              output);
         goto out;
     }
-    status = read_output(context, run, output, out, error);
+    if (one->made != NULL) {
+        *one->made = tm_run_find_output(run, 0, output)->digest;
+    } else {
+        status = read_output(context, run, output, out, error);
+    }
     status = status ? status : read_output(context, run, "metrics", numbers, error);
 out:
     tm_run_free(run);

@@ -62,7 +62,13 @@ static const option_row table[] = {
     {"samples", "N", "how many continuations (default 1)", INTEGER, AT(samples), AT(given_samples), 1, 1e5},
     {"data", "FILE", "records to score, JSON lines", TEXT, AT(data), 0, 0, 0},
     {"max-length", "N", "cut sequences to N tokens", INTEGER, AT(max_length), AT(given_max_length), 1, 1e9},
-    {"adapter", "RUN", "answer beside the model that RUN made", TEXT, AT(adapter), 0, 0, 0},
+    {"adapter", "RUN", "an adapter, or what a run made, for this base (again for more)", LIST, AT(adapters),
+     0, 0, 0},
+    {"weight", "W", "how much of the adapter in its turn counts (again for each; default 1)", LIST,
+     AT(weights), 0, 0, 0},
+    {"format", "FORM", "hf, peft, gguf or gguf-lora", TEXT, AT(format), 0, 0, 0},
+    {"type", "TYPE", "of its matrices: f32, f16, bf16 or (gguf) q8_0; default: as they are", TEXT, AT(type),
+     0, 0, 0},
     {"system", "TEXT", "a system message", TEXT, AT(system), 0, 0, 0},
     {"model", "FOLDER", "the model to measure (default: random weights in SmolLM2-135M's shape)", TEXT,
      AT(model), 0, 0, 0},
@@ -265,6 +271,8 @@ int cli_parse(const cli_command *command, int count, char **arguments, cli_optio
 }
 
 void cli_options_free(cli_options *options) {
+    free(options->adapters.items);
+    free(options->weights.items);
     free(options->settings.items);
     free(options->plugins.items);
     free(options->leave_out.items);

@@ -4,6 +4,7 @@
 
 #include "worker/foreign.h"
 #include "worker/load.h"
+#include <stddef.h>
 #include <stdlib.h>
 
 typedef struct tm_open_model {
@@ -41,7 +42,7 @@ static temper_status load_provider(tm_worker *worker, temper_error *error) {
     }
     const temper_model_service *service =
         plugin->extension != NULL ? plugin->extension(TEMPER_MODEL_SERVICE) : NULL;
-    if (service == NULL || service->size < sizeof *service) {
+    if (service == NULL || service->size < offsetof(temper_model_service, select_adapter)) {
         return temper_fail(error, TEMPER_UNSUPPORTED, "%s does not offer " TEMPER_MODEL_SERVICE,
                            worker->provider_path);
     }

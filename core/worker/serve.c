@@ -7,6 +7,7 @@
 #include "base/text.h"
 #include "plugin/words.h"
 #include "worker/wire.h"
+#include <stddef.h>
 #include <stdlib.h>
 
 typedef struct turn_answer {
@@ -82,6 +83,20 @@ static void set_chance(tm_worker *worker, const temper_json *turn, temper_genera
     worker->seed_path = "";
 }
 
+/* Which adapter of the model answers: a turn that names none leaves it as it is. */
+static temper_status select_adapter(const temper_model_service *service, temper_model *model,
+                                    const temper_json *turn, temper_error *error) {
+    int64_t adapter;
+    if (!tm_json_integer(tm_json_member(turn, "adapter"), &adapter)) {
+        return TEMPER_OK;
+    }
+    if (service->size < offsetof(temper_model_service, select_adapter) + sizeof service->select_adapter ||
+        service->select_adapter == NULL) {
+        return temper_fail(error, TEMPER_UNSUPPORTED, "this provider of models knows no adapters");
+    }
+    return service->select_adapter(model, (int32_t)adapter, error);
+}
+
 static temper_status answer_turn(tm_worker *worker, temper_arena *arena, const temper_model_service *service,
                                  temper_model *model, const char *line, temper_error *error) {
     turn_answer answer = {TM_BUFFER_INIT, 0};
@@ -101,6 +116,10 @@ static temper_status answer_turn(tm_worker *worker, temper_arena *arena, const t
     request.top_k = (uint32_t)number_of(turn, "top_k", 0);
     request.top_p = number_of(turn, "top_p", 1);
     set_chance(worker, turn, &request);
+    status = select_adapter(service, model, turn, error);
+    if (status) {
+        return status;
+    }
     status = service->stream(model, &request, take_piece, &answer, error);
     service->release_results(model);
     tm_buffer_free(&answer.text);

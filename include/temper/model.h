@@ -133,7 +133,11 @@ typedef struct temper_model_service {
     temper_status (*stream)(temper_model *model, const temper_generate_request *request,
                             int (*piece)(void *context, const char *text, size_t length), void *context,
                             temper_error *error);
+    /* Since 0.1.2 (see `size`). Which of a model's adapters is at work from now on: an index from 0 in the order of its
+     * files, TEMPER_NO_ADAPTER, or TEMPER_ALL_ADAPTERS, together: so after opening. */
+    temper_status (*select_adapter)(temper_model *model, int32_t adapter, temper_error *error);
 } temper_model_service;
+enum { TEMPER_NO_ADAPTER = -1, TEMPER_ALL_ADAPTERS = -2 };
 
 #ifdef __cplusplus
 }

@@ -25,8 +25,11 @@ struct temper_model {
     char *lead; /* what the template writes between its generation prompt and an answer's content */
     size_t lead_length;
 
-    lm_prefixes *prefixes; /* what earlier prompts and later ones have in common */
-    lm_counts counts;      /* since it was opened */
+    lm_prefixes
+        *prefixes; /* what earlier prompts and later ones have in common, with the adapter selected ... */
+    lm_prefixes **kept; /* ... which is one of these: all adapters together, none, each */
+    size_t kept_count;
+    lm_counts counts; /* since it was opened */
 
     char *rendered; /* of the last render() */
     void *results;  /* of the last generate() or score(): one block of structs ... */
@@ -52,6 +55,7 @@ temper_status native_messages(const temper_message *const *messages, size_t coun
 temper_status native_generate(temper_model *model, const temper_generate_request *const *requests,
                               size_t count, const char *unit, const temper_generated *const **out,
                               temper_error *error);
+temper_status native_select(temper_model *model, int32_t adapter, temper_error *error);
 temper_status native_stream(temper_model *model, const temper_generate_request *request,
                             int (*piece)(void *context, const char *text, size_t length), void *context,
                             temper_error *error);
@@ -79,7 +83,8 @@ int native_report(void *context, size_t finished, size_t tokens); /* an lm_progr
 extern const temper_text_service native_text_service; /* answer.c */
 
 /* selftest.c, bench.c */
-extern const temper_stage native_selftest_stage, native_bench_stage;
+extern const temper_stage native_selftest_stage, native_bench_stage, native_export_stage,
+    native_compare_stage;
 
 /* stop.c */
 typedef struct native_bytes {

@@ -50,7 +50,8 @@ temper_status native_files(const temper_host *host, const temper_input *input, l
 }
 
 static bool is_ours(const lm_file_set *files) {
-    if (lm_file_find(files, "config.json") != NULL || lm_file_find(files, "adapter_config.json") != NULL) {
+    if (lm_file_find(files, "config.json") != NULL || lm_file_find(files, "base/config.json") != NULL ||
+        lm_file_find(files, "adapter_config.json") != NULL) {
         return true;
     }
     for (size_t i = 0; i < files->count; i++) {
@@ -172,13 +173,16 @@ static temper_status open_files(temper_model *self, const lm_file_set *files, te
     temper_status status =
         lm_context_init(&self->context, kernels, host->profile, native_parallel(host), error);
     if (!status) {
-        status = lm_prefixes_new(self->context.parallel.workers, &self->prefixes, error);
-    }
-    if (!status) {
         status = native_check_weights(self, files, error);
     }
     if (!status) {
         status = lm_model_open(&self->context, files, &self->model, error);
+    }
+    if (!status) {
+        self->kept_count = self->model->adapters + 2;
+        self->kept = calloc(self->kept_count, sizeof *self->kept);
+        status = self->kept == NULL ? temper_fail(error, TEMPER_NO_MEMORY, "no memory for a model")
+                                    : native_select(self, TEMPER_ALL_ADAPTERS, error);
     }
     if (!status) {
         status = lm_tokenizer_open(files, &self->tokenizer, error);
@@ -193,6 +197,19 @@ static temper_status open_files(temper_model *self, const lm_file_set *files, te
         self->stop_count = lm_end_tokens(files, self->model->config.vocabulary, self->stop, NATIVE_STOPS - 2);
         add_stop(self, lm_tokenizer_eos(self->tokenizer));
         status = open_template(self, files, error);
+    }
+    return status;
+}
+
+/* Keys and values are of one adapter's model: each has memory of its own for them. */
+temper_status native_select(temper_model *model, int32_t adapter, temper_error *error) {
+    temper_status status = lm_model_select(model->model, adapter, error);
+    lm_prefixes **kept = status ? NULL : &model->kept[adapter - TEMPER_ALL_ADAPTERS];
+    if (!status && *kept == NULL) {
+        status = lm_prefixes_new(model->context.parallel.workers, kept, error);
+    }
+    if (!status) {
+        model->prefixes = *kept;
     }
     return status;
 }
@@ -226,7 +243,10 @@ void native_close(temper_model *model) {
     native_release_results(model);
     lm_template_free(model->chat);
     lm_tokenizer_close(model->tokenizer);
-    lm_prefixes_free(model->prefixes);
+    for (size_t i = 0; model->kept != NULL && i < model->kept_count; i++) {
+        lm_prefixes_free(model->kept[i]);
+    }
+    free(model->kept);
     lm_model_close(model->model);
     lm_context_free(&model->context);
     free(model->lead);

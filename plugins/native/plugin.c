@@ -86,6 +86,7 @@ static const temper_model_service service = {
     .hidden_size = hidden_size,
     .embed = native_embed,
     .stream = native_stream,
+    .select_adapter = native_select,
 };
 
 static const void *extension(const char *id) {
@@ -94,7 +95,8 @@ static const void *extension(const char *id) {
                                                   : NULL;
 }
 
-static const temper_stage *const stages[] = {&native_selftest_stage, &native_bench_stage, NULL};
+static const temper_stage *const stages[] = {&native_selftest_stage, &native_bench_stage,
+                                             &native_export_stage, &native_compare_stage, NULL};
 
 static const temper_plugin plugin = {
     .size = sizeof plugin,

@@ -191,6 +191,8 @@ static const lm_architecture table[] = {
     {.model_type = "mistral",
      .class_name = "MistralForCausalLM",
      .names = mistral_names,
+     .gguf = "llama", /* as llama.cpp has it; without a window */
+     .gguf_pairs = true,
      .windows = LM_WINDOWS_ALL,
      LLAMA_LIKE(LM_SWIGLU, llama_keys, 1e-6)},
     {.model_type = "qwen2",

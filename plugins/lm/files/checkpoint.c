@@ -132,6 +132,9 @@ static bool harmless(const lm_checkpoint *self, const char *name) {
         ".rotary_emb.inv_freq", ".attn.attention.bias", ".attn.attention.masked_bias", ".attn.bias",
         ".attn.masked_bias",    ".attention.bias",      ".attention.masked_bias"};
     const lm_architecture *row = lm_architecture_find(self->config.architecture);
+    if (self->gguf != NULL && strcmp(name, "rope_freqs.weight") == 0) {
+        return true; /* config_gguf.c has read it */
+    }
     for (size_t i = 0; i < sizeof buffers / sizeof *buffers; i++) {
         if (ends_with(name, buffers[i])) {
             return true;
@@ -292,6 +295,16 @@ const lm_config *lm_checkpoint_config(const lm_checkpoint *self) {
     return &self->config;
 }
 
+lm_dtype lm_checkpoint_dtype(const lm_checkpoint *self) {
+    for (int role = LM_OUTPUT; role < LM_ROLE_COUNT; role++) {
+        const lm_tensor *tensor = *slot(self, (lm_role)role, 0);
+        if (tensor != NULL && tensor->rank == 2) {
+            return tensor->dtype;
+        }
+    }
+    return LM_F32;
+}
+
 /* --- values, from the files' order to ours --- */
 
 /* `out` is [columns][rows] of the file's [rows][columns]. */
@@ -315,13 +328,17 @@ static bool is_norm(lm_role role) {
            role == LM_FEED_POST_NORM;
 }
 
+bool lm_gguf_plus_one(const lm_config *config, lm_role role) {
+    return config->norm_plus_one && is_norm(role);
+}
+
 static void read_gguf(const lm_checkpoint *self, const lm_tensor *tensor, lm_role role, float *out) {
     const lm_config *config = &self->config;
     size_t rows = tensor->shape[0], columns = tensor->rank == 2 ? tensor->shape[1] : 1;
     for (size_t row = 0; row < rows; row++) {
         lm_tensor_read(tensor, lm_gguf_row(config, role, row) * columns, columns, out + row * columns);
     }
-    for (size_t i = 0; config->norm_plus_one && is_norm(role) && i < rows; i++) {
+    for (size_t i = 0; lm_gguf_plus_one(config, role) && i < rows; i++) {
         out[i] -= 1; /* GGUF has the 1 added */
     }
 }

@@ -126,6 +126,7 @@ char *lm_config_write(const lm_config *config, lm_dtype dtype);
 typedef struct lm_checkpoint lm_checkpoint;
 temper_status lm_checkpoint_open(const lm_file_set *files, lm_checkpoint **out, temper_error *error);
 const lm_config *lm_checkpoint_config(const lm_checkpoint *self);
+lm_dtype lm_checkpoint_dtype(const lm_checkpoint *self); /* of its layers' matrices */
 /* Reads the whole tensor as f32, row-major (rows of Q and K in Hugging Face's order, GGUF's permutation undone). */
 temper_status lm_checkpoint_read(const lm_checkpoint *self, lm_role role, size_t layer, float *out,
                                  temper_error *error);

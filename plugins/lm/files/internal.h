@@ -126,6 +126,13 @@ const char *lm_config_gguf_name(const lm_config *config);
 /* Where a GGUF has row `row` (in Hugging Face's order) of this role's matrix or bias: in some architectures queries and
  * keys lie in pairs to rotate there (0, half, 1, half + 1, ...), in some the fused q, k and v of all heads are apart. */
 size_t lm_gguf_row(const lm_config *config, lm_role role, size_t row);
+/* A GGUF has 1 added to this norm's weights. */
+bool lm_gguf_plus_one(const lm_config *config, lm_role role);
+/* The size whose root divides scores in gemma's GGUFs, where no key says it. */
+size_t lm_gguf_query_scale(const lm_config *config);
+/* What llama3's and longrope's scaling divide a pair's frequency by. */
+double lm_config_rope_divisor(const lm_config *config, size_t pair);
+temper_status lm_config_write_gguf(const lm_config *config, lm_gguf_writer *out, temper_error *error);
 
 /* Everything that config.json and GGUF have in common: ranges, divisibility, ids. `file` for messages. */
 temper_status lm_config_check(const lm_config *config, const char *file, temper_error *error);

@@ -37,17 +37,19 @@ typedef struct lm_model {
     lm_rope rope, local_rope; /* empty: none; local: of layers with a window, when they have their own */
     size_t lora_rank;         /* the greatest there is; 0: no adapter */
     size_t adapters;          /* how many were read; lm_model_select says which are at work */
-    lm_lora **pairs; /* [adapters, + 1 for all together when there are several][role][layer] */
-    void *packed;    /* every linear layer's packed weights, in the order they are used */
+    lm_lora **pairs;          /* [adapters, + 1 for all together when there are several][role][layer] */
+    void *packed;             /* every linear layer's packed weights, in the order they are used */
 } lm_model;
 
 /* Loads a checkpoint, and the adapters that the file set has (base under "base/"): each by itself, and, of several,
  * their sum (ranks one after another: adding deltas one by one into weights and factors would make cross terms). */
 temper_status lm_model_open(const lm_context *context, const lm_file_set *files, lm_model **out,
                             temper_error *error);
-/* The same, each adapter's delta times its weight (one an adapter). */
+/* The same, each adapter's delta times its weight (NULL: 1 each), the base's values changed as they are read (NULL: not). */
+typedef void lm_change(void *context, lm_role role, size_t layer, float *values);
 temper_status lm_model_open_weighted(const lm_context *context, const lm_file_set *files,
-                                     const double *weights, lm_model **out, temper_error *error);
+                                     const double *weights, lm_change *change, void *change_context,
+                                     lm_model **out, temper_error *error);
 /* Which adapter is at work from now on: its index, LM_NO_ADAPTER, or LM_ALL_ADAPTERS (so after opening). Keys and values
  * that were cached before are of another model. */
 enum { LM_NO_ADAPTER = -1, LM_ALL_ADAPTERS = -2 };

@@ -34,6 +34,12 @@ char *lm_tokenizer_write_bytes(const char *const *specials, size_t count);
 /* A tokenizer_config.json that names bos and eos (either may be NULL) and holds a chat template (or NULL). */
 char *lm_tokenizer_config_write(const char *bos, const char *eos, const char *chat_template, size_t context);
 
+/* Any vocabulary whose kind has that form (byte-level BPE with merges; SentencePiece's BPE with byte fallback): as a GGUF's
+ * metadata for a model of `vocabulary` ids and its end tokens, and as a tokenizer.json (malloc'ed). */
+temper_status lm_tokenizer_write_gguf(const lm_tokenizer *self, size_t vocabulary, const int32_t *ends,
+                                      size_t count, lm_gguf_writer *writer, temper_error *error);
+temper_status lm_tokenizer_write_json(const lm_tokenizer *self, char **out, temper_error *error);
+
 /* One token of an encoding: which bytes of the text it covers. */
 typedef struct lm_token {
     int32_t id;

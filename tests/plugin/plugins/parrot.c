@@ -123,9 +123,9 @@ static temper_status stream(temper_model *model, const temper_generate_request *
     return TEMPER_OK;
 }
 
-static const temper_model_service service = {sizeof service,  open_parrot,  close_parrot, info,
-                                             render,          count_tokens, generate,     score,
-                                             release_results, hidden_size,  embed,        stream};
+static const temper_model_service service = {
+    sizeof service, open_parrot,     close_parrot, info,  render, count_tokens, generate,
+    score,          release_results, hidden_size,  embed, stream, NULL};
 
 static const void *extension(const char *id) {
     return strcmp(id, TEMPER_MODEL_SERVICE) == 0 ? &service : NULL;
