@@ -3,11 +3,19 @@
 #include "filter.h"
 #include "support/matcher.h"
 
+#include <stdlib.h>
+
 #define PAIRS(P, S)                                                                                          \
     P(S, number, length_ratio, "length_ratio", "3", 0, 1e6, "", "",                                          \
       "drop when one side has more than this many times the characters of the other; 0: never", "0.1")       \
     P(S, flag, finished, "finished", "true", 0, 1, "", "",                                                   \
       "drop when a side was cut by its length limit or does not end like a sentence", "0.1")                 \
+    P(S, number, similarity, "similarity", "0.95", 0, 1, "", "",                                             \
+      "drop when the sides share more than this of their pairs of words; 1: never", "0.1")                   \
+    P(S, number, margin, "margin", "0", 0, 1e9, "", "",                                                      \
+      "drop when chosen's score is not this much above rejected's; 0: scores are not asked for", "0.1")      \
+    P(S, strings, scores, "scores", "[\"chosen_score\",\"rejected_score\"]", 1, 0, "", "",                   \
+      "the members that are chosen's and rejected's score", "0.1")                                           \
     P(S, string, phrases_in, "phrases_in", "\"chosen\"", 1, 0, "", "chosen|rejected|both",                   \
       "the sides in which phrases of the list are not wanted", "0.1")                                        \
     P(S, flag, ignore_case, "ignore_case", "true", 0, 1, "", "", "letters of phrases match in either case",  \
@@ -17,12 +25,14 @@
     FILTER_BOUND_PARAMETER(P, S)
 TEMPER_PARAMETERS(pairs, PAIRS)
 
-static const char empty[] = "empty", equal[] = "equal", unfinished[] = "unfinished", ratio[] = "length_ratio",
+static const char empty[] = "empty", equal[] = "equal", near_equal[] = "near_equal",
+                  unfinished[] = "unfinished", ratio[] = "length_ratio", margin_rule[] = "margin",
                   phrase[] = "phrase";
-static const char *const rules[] = {empty, equal, unfinished, ratio, phrase, NULL};
+static const char *const rules[] = {empty, equal, near_equal, unfinished, ratio, margin_rule, phrase, NULL};
 static const char *const sides[] = {"chosen", "rejected"};
 
 typedef struct pair_filter {
+    const temper_host *host;
     const pairs_parameters *parameters;
     temper_matcher *matcher;         /* NULL: no list */
     filter_buffers text[2], scratch; /* the sides' texts; and room to fold them */
@@ -71,6 +81,73 @@ static bool is_unfinished(filter_row *row, const temper_span *text) {
         }
     }
     return false;
+}
+
+/* Far apart in length they cannot be near-equal: only the others are looked at word by word. */
+static bool is_near_equal(pair_filter *f, filter_row *row, const temper_span *text) {
+    double similarity = 0.0, bound = f->parameters->similarity;
+    temper_shingles shingles[2];
+    temper_pool *pool;
+    if (bound >= 1.0 || (double)text[0].length * 2.0 < (double)text[1].length ||
+        (double)text[1].length * 2.0 < (double)text[0].length) {
+        return false;
+    }
+    pool = temper_pool_new(f->host);
+    if (pool == NULL || !temper_shingles_make(pool, text[0], &shingles[0]) ||
+        !temper_shingles_make(pool, text[1], &shingles[1])) {
+        temper_pool_free(pool);
+        filter_row_no_memory(row);
+        return true;
+    }
+    similarity = temper_shingles_similarity(&shingles[0], &shingles[1]);
+    temper_pool_free(pool);
+    if (similarity <= bound) {
+        return false;
+    }
+    filter_row_drop(row, near_equal, "chosen and rejected share %.3g of their pairs of words, at most %.3g",
+                    similarity, bound);
+    filter_row_value(row, similarity, bound);
+    return true;
+}
+
+static bool take_score(const temper_line *line, const char *name, double *out) {
+    uint32_t node = temper_line_member(line, 0, name);
+    temper_span text;
+    char digits[64];
+    if (!temper_line_is(line, node, TEMPER_NODE_NUMBER)) {
+        return false;
+    }
+    text = temper_line_raw(line, node);
+    if (text.length >= sizeof digits) {
+        return false;
+    }
+    memcpy(digits, text.data, text.length);
+    digits[text.length] = 0;
+    *out = strtod(digits, NULL);
+    return true;
+}
+
+static bool has_no_margin(pair_filter *f, filter_row *row) {
+    const pairs_parameters *p = f->parameters;
+    double score[2];
+    size_t i;
+    if (p->margin <= 0.0) {
+        return false;
+    }
+    for (i = 0; i < 2; i++) {
+        if (!take_score(row->line, p->scores.items[i], &score[i])) {
+            filter_row_refuse(row, TEMPER_INVALID,
+                              "its \"%.60s\" is no number, and a margin is asked for (see \"scores\")",
+                              p->scores.items[i]);
+            return true;
+        }
+    }
+    if (score[0] - score[1] >= p->margin) {
+        return false;
+    }
+    filter_row_drop(row, margin_rule, "chosen's score is %.6g, rejected's %.6g", score[0], score[1]);
+    filter_row_value(row, score[0] - score[1], p->margin);
+    return true;
 }
 
 static void look_for_phrase(pair_filter *f, const temper_span *text, filter_row *row) {
@@ -124,7 +201,7 @@ static void look(void *context, filter_row *row, void *own) {
         filter_row_drop(row, equal, "chosen and rejected are the same text");
         return;
     }
-    if (p->finished && is_unfinished(row, text)) {
+    if (is_near_equal(f, row, text) || (p->finished && is_unfinished(row, text))) {
         return;
     }
     if (p->length_ratio > 0.0 && ((double)count[0] > p->length_ratio * (double)count[1] ||
@@ -136,13 +213,13 @@ static void look(void *context, filter_row *row, void *own) {
                          p->length_ratio);
         return;
     }
-    if (f->matcher != NULL) {
+    if (!has_no_margin(f, row) && f->matcher != NULL) {
         look_for_phrase(f, text, row);
     }
 }
 
 static temper_status run(void *self, const temper_host *host, temper_error *error) {
-    pair_filter f = {.parameters = self};
+    pair_filter f = {.host = host, .parameters = self};
     filter_pass pass = {.host = host, .input = "pairs", .rules = rules, .look = look, .context = &f};
     const temper_input *list_input = host->input(host, "phrases");
     temper_pool *pool = temper_pool_new(host);
@@ -154,6 +231,11 @@ static temper_status run(void *self, const temper_host *host, temper_error *erro
     if (f.parameters->length_ratio > 0.0 && f.parameters->length_ratio < 1.0) {
         status = temper_fail(error, TEMPER_INVALID, "length_ratio %g would drop every pair: 0, or at least 1",
                              f.parameters->length_ratio);
+    }
+    if (f.parameters->scores.count != 2) {
+        status =
+            temper_fail(error, TEMPER_INVALID, "scores: two members, chosen's and rejected's; there are %zu",
+                        f.parameters->scores.count);
     }
     if (status || (status = filter_buffers_new(host, pool, &f.scratch, error)) ||
         (status = filter_buffers_new(host, pool, &f.text[0], error)) ||
@@ -181,7 +263,7 @@ static const temper_port *const inputs[] = {
 
 const temper_stage filter_pairs_stage = {
     .size = sizeof(temper_stage),
-    .revision = 1,
+    .revision = 2,
     .name = "pairs",
     .doc = "drops preference pairs a model should not be trained on",
     .inputs = inputs,

@@ -222,7 +222,8 @@ static void test_stages(void **state) {
     refused(f, HEAD "local s = words.sift { limit = 3 }",
             "main.lua:3: words.sift needs the input 'records' (records)");
     refused(f, HEAD "local s = words.sift { records = 3 }", "input 'records' takes records, not a number");
-    refused(f, HEAD "local s = words.sift { records = 'dta.jsonl' }", "No such file or directory; did you mean 'data.jsonl'?");
+    refused(f, HEAD "local s = words.sift { records = 'dta.jsonl' }",
+            "No such file or directory; did you mean 'data.jsonl'?");
     refused(f, HEAD "local s = words.sift { records = temper.text 'list.txt' }",
             "takes records, but text \"list.txt\" is text");
     refused(f, HEAD DATA "local s = words.sift { records = data, model = 'folder' }",

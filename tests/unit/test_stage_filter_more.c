@@ -431,6 +431,33 @@ static void mixture_shares(void **state) {
     fake_host_free(f.host);
 }
 
+/* --- pairs ------------------------------------------------------------------------------------------------------------ */
+
+static void pairs_near_equal_and_margin(void **state) {
+    fixture f = open_stage("pairs");
+    (void)state;
+    fake_host_records(f.host, "pairs",
+                      "{\"chosen\":\"The cat sat on the mat by the red door of the old mill and "
+                      "slept.\",\"chosen_score\":2,"
+                      "\"rejected\":\"the cat sat on the mat by the red door of the old mill and "
+                      "slept!\",\"rejected_score\":1}\n"
+                      "{\"chosen\":\"A dog ran.\",\"chosen_score\":0.5,\"rejected\":\"It "
+                      "rained.\",\"rejected_score\":0.25}\n"
+                      "{\"chosen\":\"A fox ran.\",\"chosen_score\":-1,\"rejected\":\"It "
+                      "snowed.\",\"rejected_score\":3e0}\n");
+    run_ok(&f, "{}");
+    assert_int_equal(fake_host_count(f.host, "kept"), 2);
+    assert_dropped(&f, 0, "near_equal", 1, "share 1 of their pairs of words");
+    run_ok(&f, "{\"similarity\":1,\"margin\":0.25}");
+    assert_int_equal(fake_host_count(f.host, "kept"), 2);
+    assert_dropped(&f, 0, "margin", 3, "chosen's score is -1, rejected's 3");
+    run_ok(&f, "{\"margin\":0.5}");
+    assert_dropped(&f, 1, "margin", 2, "0.25");
+    run_fails(&f, "{\"margin\":0.5,\"scores\":[\"a\",\"b\"]}", "record 2: its \"a\" is no number");
+    run_fails(&f, "{\"scores\":[\"a\"]}", "scores: two members");
+    fake_host_free(f.host);
+}
+
 /* --- predicate -------------------------------------------------------------------------------------------------------- */
 
 static void predicate_judges(void **state) {
@@ -514,6 +541,7 @@ int main(void) {
         cmocka_unit_test(select_balances),
         cmocka_unit_test(select_splits_by_prompt),
         cmocka_unit_test(mixture_shares),
+        cmocka_unit_test(pairs_near_equal_and_margin),
         cmocka_unit_test(predicate_judges),
         cmocka_unit_test(predicate_is_shut_in),
     };
