@@ -45,6 +45,14 @@ static inline i16 pairs_of_neighbours(v16 first, v16 second) {
 
 #endif
 
+/* Rows of A were often written by other processors, and nothing guesses where the next row's values are. */
+enum { AHEAD = 8 * LANES };
+static inline void expect(const float *source, size_t count) {
+    for (size_t i = 0; i < count; i += LANES) {
+        __builtin_prefetch(source + i);
+    }
+}
+
 /* Up to sixteen lines of a packed block: line i has index i (or pair i) of every lane. Returns how many.
  * `count` indices are there: at most 16, of pairs 32. Absent lanes and indices are 0. `lane_step` and
  * `index_step` are distances in `source`; one of them is 1. */
@@ -56,6 +64,7 @@ static inline size_t gather(operand_kind kind, v16 block[LANES], const float *so
             if (lane >= lanes) {
                 block[lane] = v_set(0.0f);
             } else if (kind == PAIRS) {
+                expect(row + AHEAD, 2 * LANES);
                 v16 first = get(row, count < LANES ? count : LANES);
                 v16 second = count > LANES ? get(row + LANES, count - LANES) : v_set(0.0f);
                 block[lane] = i_float_of(pairs_of_neighbours(first, second));

@@ -3,12 +3,14 @@
  * Invariant: work is cut only into parts that own their outputs, so neither the number of workers nor the decision
  * to stay on the caller's thread can show in a result. */
 #include "layers.h"
+#include "team.h"
 
 #include <stdlib.h>
 #include <sys/mman.h>
 
-/* Below this many multiply-adds a hand-off to other threads costs more than it gives. */
-enum { LM_WORTH_HANDING_OUT = 1 << 18 };
+/* Below so many multiply-adds a hand-off to other threads costs more than it gives: to threads that may sleep, and to a
+ * team that stands by. */
+enum { WORTH_CALLING = 1 << 18, WORTH_SHARING = 1 << 16 };
 
 void *lm_allocate(size_t count, size_t size) {
     size_t bytes;
@@ -49,8 +51,13 @@ temper_status lm_context_init(lm_context *self, const lm_kernels *kernels, const
     lm_scratch *scratch = calloc(1, sizeof *scratch);
     if (scratch != NULL) {
         scratch->buffers = calloc(parallel.workers, sizeof *scratch->buffers);
+        scratch->team = parallel.workers > 1 ? lm_team_new(parallel.workers) : NULL;
     }
-    if (scratch == NULL || scratch->buffers == NULL) {
+    if (scratch == NULL || scratch->buffers == NULL || (parallel.workers > 1 && scratch->team == NULL)) {
+        if (scratch != NULL) {
+            free(scratch->buffers);
+            lm_team_free(scratch->team);
+        }
         free(scratch);
         return temper_fail(error, TEMPER_NO_MEMORY, "no memory for %zu workers", parallel.workers);
     }
@@ -104,13 +111,35 @@ void lm_context_free(lm_context *self) {
     }
     free(self->scratch->buffers);
     free(self->scratch->rows);
+    lm_team_free(self->scratch->team);
     free(self->scratch);
     self->scratch = NULL;
 }
 
+static bool worth(const lm_context *self, size_t work) {
+    return self->parallel.workers > 1 &&
+           work >= (lm_team_active(self->scratch->team) ? WORTH_SHARING : WORTH_CALLING);
+}
+
+typedef struct indices {
+    lm_body *body;
+    void *argument;
+} indices;
+
+static void run_indices(void *argument, size_t begin, size_t end, size_t worker) {
+    const indices *job = argument;
+    for (size_t index = begin; index < end; index++) {
+        job->body(job->argument, index, worker);
+    }
+}
+
 void lm_context_run(const lm_context *self, size_t work, size_t count, lm_body *body, void *argument) {
-    if (self->parallel.workers < 2 || count < 2 || work < LM_WORTH_HANDING_OUT) {
+    lm_team *team = self->scratch->team;
+    if (count < 2 || !worth(self, work)) {
         lm_serial_run(NULL, count, body, argument);
+    } else if (lm_team_active(team)) {
+        indices job = {body, argument};
+        lm_team_run(team, count, 1, true, run_indices, &job);
     } else {
         self->parallel.run(self->parallel.self, count, body, argument);
     }
@@ -131,16 +160,18 @@ static void run_range(void *argument, size_t index, size_t worker) {
 
 void lm_context_ranges(const lm_context *self, size_t work, size_t count, size_t step, lm_range_body *body,
                        void *argument) {
-    size_t workers = self->parallel.workers;
+    lm_team *team = self->scratch->team;
     if (count == 0) {
         return;
     }
-    if (workers < 2 || work < LM_WORTH_HANDING_OUT) {
+    if (!worth(self, work)) {
         body(argument, 0, count, 0);
-        return;
+    } else if (lm_team_active(team)) {
+        lm_team_run(team, count, step, false, body, argument);
+    } else {
+        /* Two ranges a worker: the second half evens out a worker that was late. */
+        size_t steps = (count + step - 1) / step, parts = 2 * self->parallel.workers;
+        ranges job = {body, argument, count, (steps + parts - 1) / parts * step};
+        self->parallel.run(self->parallel.self, (count + job.length - 1) / job.length, run_range, &job);
     }
-    /* Two ranges a worker: the second half evens out a worker that was late. */
-    size_t steps = (count + step - 1) / step, parts = 2 * workers;
-    ranges job = {body, argument, count, (steps + parts - 1) / parts * step};
-    self->parallel.run(self->parallel.self, (count + job.length - 1) / job.length, run_range, &job);
 }

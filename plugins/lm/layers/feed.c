@@ -35,7 +35,7 @@ static void activation_rows(void *argument, size_t begin, size_t end, size_t wor
 void lm_activation_forward(const lm_context *context, lm_activation kind, const lm_real *gate,
                            const lm_real *up, size_t rows, size_t n, lm_real *y) {
     activation_job job = {context, kind, gate, up, n, y};
-    lm_context_ranges(context, rows * n * 8, rows, 1, activation_rows, &job);
+    lm_context_ranges(context, rows * n * LM_EXP_WORK, rows, 1, activation_rows, &job);
 }
 
 void lm_activation_backward(const lm_context *context, lm_activation kind, const lm_real *gate,

@@ -13,12 +13,16 @@
 #include "../kernels/kernels.h"
 #include "../parallel.h"
 
+/* Workers that stay together for many jobs (team.c). */
+typedef struct lm_team lm_team;
+
 /* Memory that layers work in, grown and never shrunk. */
 typedef struct lm_scratch {
     void **buffers; /* one a worker, each of `size` bytes, 64-byte aligned */
     size_t size;
     void *rows; /* lm_context_rows */
     size_t rows_size;
+    lm_team *team; /* NULL: of one worker */
 } lm_scratch;
 
 /* What every layer works with. One a caller: two threads never use one context at a time. */
@@ -45,14 +49,21 @@ static inline void *lm_context_scratch(const lm_context *self, size_t worker) {
 temper_status lm_context_rows(const lm_context *self, size_t bytes, void **out, temper_error *error);
 void lm_context_free(lm_context *self);
 
-/* Runs body for each index below count: on the workers when `work` (in multiply-adds; an exp counts as 8) is worth
- * handing out, else on the caller. Which of the two never shows. */
+/* Runs body for each index below count: on the workers when `work` is worth handing out, else on the caller. Which of the
+ * two never shows. Work is counted in a product's multiply-adds, some hundred of which go by in a nanosecond: beside them
+ * a value of a row operation counts as LM_VALUE_WORK, one with an exp as LM_EXP_WORK. */
+enum { LM_VALUE_WORK = 16, LM_EXP_WORK = 64 };
 void lm_context_run(const lm_context *self, size_t work, size_t count, lm_body *body, void *argument);
 
 /* The same, for rows one after another cut into a few equal ranges (of a multiple of `step` rows). */
 typedef void lm_range_body(void *argument, size_t begin, size_t end, size_t worker);
 void lm_context_ranges(const lm_context *self, size_t work, size_t count, size_t step, lm_range_body *body,
                        void *argument);
+
+/* Calls `conduct` once, on one of the workers, while the others stand by for what it hands out through the functions
+ * above: for a forward pass, whose jobs are too many and too small to call workers for each. No host may be called
+ * inside. */
+void lm_context_together(const lm_context *self, void (*conduct)(void *), void *argument);
 
 /* Zeroed memory aligned to 64 bytes, for packed values and rows (free with free). NULL: refused, or count * size
  * overflows. */
@@ -100,6 +111,14 @@ size_t lm_linear_scratch(const lm_context *context, const lm_linear *self, size_
  * x. lm_linear_scratch(…, 0) must be reserved. */
 void lm_linear_forward(const lm_context *context, const lm_linear *self, const lm_real *x, size_t rows,
                        lm_real *y, lm_real *lora_hidden);
+
+/* The same for several layers of one input, which is packed once and whose panels of outputs are dealt in one go. */
+typedef struct lm_linear_output {
+    const lm_linear *linear;
+    lm_real *y, *lora_hidden;
+} lm_linear_output;
+void lm_linear_forward_all(const lm_context *context, const lm_linear_output *outputs, size_t count,
+                           const lm_real *x, size_t rows);
 
 /* Rows of several sequences: a weight gradient reduces over tokens sequence by sequence (an odd last token alone), so
  * that a pair of bf16/1 never crosses sequences. offsets[sequences + 1] in rows, the first 0. */

@@ -96,6 +96,17 @@ size_t lm_linear_packed_bytes(const lm_context *context, const lm_linear *self) 
     return aligned(bytes);
 }
 
+/* --- forward: several layers of one input --- */
+
+/* Rows whose input is packed at a time. */
+enum { LEFT_ROWS = 256 };
+
+/* A worker's scratch: what products and adapters need, then the packed input. */
+static size_t left_offset(const lm_context *context, size_t k) {
+    size_t bytes = context->product->scratch_bytes(k), other = context->between->scratch_bytes(k);
+    return aligned(bytes > other ? bytes : other);
+}
+
 size_t lm_linear_scratch(const lm_context *context, const lm_linear *self, size_t rows) {
     size_t k = self->inputs > self->outputs ? self->inputs : self->outputs;
     if (self->lora != NULL && self->lora->rank > k) {
@@ -104,92 +115,134 @@ size_t lm_linear_scratch(const lm_context *context, const lm_linear *self, size_
     if (k < rows) { /* weight gradients reduce over rows */
         k = rows;
     }
-    size_t bytes = context->product->scratch_bytes(k), other = context->between->scratch_bytes(k);
-    bytes = bytes > other ? bytes : other;
+    size_t bytes = left_offset(context, k), forward = context->product->left_bytes(LEFT_ROWS, self->inputs);
+    size_t backward = 0;
     if (rows > 0) {
-        bytes = aligned(bytes) + packed_bytes(context, rows, self->inputs);
+        backward = packed_bytes(context, rows, self->inputs);
         if (self->lora != NULL) {
-            bytes += packed_bytes(context, rows, self->lora->rank) +
-                     aligned(rows * self->lora->rank * sizeof(lm_real));
+            backward += packed_bytes(context, rows, self->lora->rank) +
+                        aligned(rows * self->lora->rank * sizeof(lm_real));
         }
     }
-    return bytes;
+    return bytes + (forward > backward ? forward : backward);
 }
 
 typedef struct forward_job {
     const lm_context *context;
-    const lm_linear *self;
+    const lm_linear_output *outputs;
+    size_t count, inputs;
     const lm_real *x;
-    size_t rows;
-    lm_real *y, *hidden;
+    size_t first, rows; /* of all: those at work */
+    const void *left;   /* packed */
 } forward_job;
 
-/* scale * (x A^T) for rows begin .. end. */
-static void hidden_rows(const forward_job *job, size_t begin, size_t end, size_t worker) {
-    const lm_lora *lora = job->self->lora;
-    size_t inputs = job->self->inputs;
-    lm_real *hidden = job->hidden + begin * lora->rank;
-    job->context->between->multiply(end - begin, lora->rank, inputs, job->x + begin * inputs, inputs, false,
-                                    lora->a_forward, hidden, lora->rank, false,
-                                    lm_context_scratch(job->context, worker));
-    job->context->kernels->scale(hidden, lora->scale, (end - begin) * lora->rank);
+static size_t panels_of(const lm_linear *self) {
+    return (self->outputs + LM_PANEL - 1) / LM_PANEL;
 }
 
-/* Outputs of panels first .. last, of rows begin .. end. */
-static void output_block(const forward_job *job, size_t begin, size_t end, size_t first, size_t last,
-                         size_t worker) {
-    const lm_linear *self = job->self;
+/* scale * (x A^T) of the rows at work. */
+static void hidden_rows(const forward_job *job, const lm_linear_output *output, void *scratch) {
+    const lm_lora *lora = output->linear->lora;
+    lm_real *hidden = output->lora_hidden + job->first * lora->rank;
+    job->context->between->multiply(job->rows, lora->rank, job->inputs, job->x + job->first * job->inputs,
+                                    job->inputs, false, lora->a_forward, hidden, lora->rank, false, scratch);
+    job->context->kernels->scale(hidden, lora->scale, job->rows * lora->rank);
+}
+
+static void all_hidden_rows(const forward_job *job, void *scratch) {
+    for (size_t i = 0; i < job->count; i++) {
+        if (job->outputs[i].linear->lora != NULL) {
+            hidden_rows(job, &job->outputs[i], scratch);
+        }
+    }
+}
+
+/* Outputs of panels first .. last of one layer. */
+static void output_block(const forward_job *job, const lm_linear_output *output, size_t first, size_t last,
+                         void *scratch) {
+    const lm_linear *self = output->linear;
     const lm_product *product = job->context->product;
-    void *scratch = lm_context_scratch(job->context, worker);
-    size_t inputs = self->inputs, outputs = self->outputs, column = first * LM_PANEL;
+    size_t panel = product->panel_bytes(self->inputs), outputs = self->outputs, column = first * LM_PANEL;
     size_t n = last * LM_PANEL < outputs ? (last - first) * LM_PANEL : outputs - column;
-    lm_real *y = job->y + begin * outputs + column;
-    product->multiply(end - begin, n, inputs, job->x + begin * inputs, inputs, false,
-                      (const char *)self->forward + first * product->panel_bytes(inputs), y, outputs, false,
-                      scratch);
+    lm_real *y = output->y + job->first * outputs + column;
+    product->multiply_left(job->rows, n, self->inputs, job->left, (const char *)self->forward + first * panel,
+                           panel, y, outputs, false);
     if (self->bias != NULL) {
-        for (size_t row = 0; row < end - begin; row++) {
+        for (size_t row = 0; row < job->rows; row++) {
             job->context->kernels->add(y + row * outputs, self->bias + column, n);
         }
     }
     if (self->lora != NULL) {
         size_t rank = self->lora->rank;
         const lm_product *between = job->context->between;
-        between->multiply(end - begin, n, rank, job->hidden + begin * rank, rank, false,
+        between->multiply(job->rows, n, rank, output->lora_hidden + job->first * rank, rank, false,
                           (const char *)self->lora->b_forward + first * between->panel_bytes(rank), y,
                           outputs, true, scratch);
     }
 }
 
-static void forward_rows(void *argument, size_t begin, size_t end, size_t worker) {
-    const forward_job *job = argument;
-    if (job->self->lora != NULL) {
-        hidden_rows(job, begin, end, worker);
-    }
-    output_block(job, begin, end, 0, (job->self->outputs + LM_PANEL - 1) / LM_PANEL, worker);
-}
-
+/* Panels begin .. end of all layers, counted through. */
 static void forward_panels(void *argument, size_t begin, size_t end, size_t worker) {
     const forward_job *job = argument;
-    output_block(job, 0, job->rows, begin, end, worker);
+    void *scratch = lm_context_scratch(job->context, worker);
+    for (size_t i = 0; i < job->count && begin < end; i++) {
+        size_t panels = panels_of(job->outputs[i].linear);
+        if (begin < panels) {
+            output_block(job, &job->outputs[i], begin, end < panels ? end : panels, scratch);
+            begin = panels;
+        }
+        begin -= panels;
+        end = end > panels ? end - panels : 0;
+    }
+}
+
+static void pack_input(const forward_job *job, void *left) {
+    job->context->product->pack_left(left, job->rows, job->inputs, job->x + job->first * job->inputs,
+                                     job->inputs);
+}
+
+/* All outputs of some rows, by one worker. */
+static void forward_rows(void *argument, size_t begin, size_t end, size_t worker) {
+    forward_job job = *(const forward_job *)argument;
+    void *scratch = lm_context_scratch(job.context, worker);
+    void *left = (char *)scratch + left_offset(job.context, job.inputs);
+    for (job.first = begin; job.first < end; job.first += LEFT_ROWS) {
+        job.rows = end - job.first < LEFT_ROWS ? end - job.first : LEFT_ROWS;
+        job.left = left;
+        pack_input(&job, left);
+        all_hidden_rows(&job, scratch);
+        for (size_t i = 0; i < job.count; i++) {
+            output_block(&job, &job.outputs[i], 0, panels_of(job.outputs[i].linear), scratch);
+        }
+    }
+}
+
+void lm_linear_forward_all(const lm_context *context, const lm_linear_output *outputs, size_t count,
+                           const lm_real *x, size_t rows) {
+    size_t inputs = outputs[0].linear->inputs, panels = 0;
+    forward_job job = {.context = context, .outputs = outputs, .count = count, .inputs = inputs, .x = x};
+    for (size_t i = 0; i < count; i++) {
+        panels += panels_of(outputs[i].linear);
+    }
+    /* Many rows: each worker packs its own and reads all weights. Few: the weights are what costs, so deal panels. */
+    if (rows >= 48 * context->parallel.workers) {
+        lm_context_ranges(context, rows * inputs * panels * LM_PANEL, rows, 4, forward_rows, &job);
+        return;
+    }
+    void *scratch = lm_context_scratch(context, 0), *left = (char *)scratch + left_offset(context, inputs);
+    for (job.first = 0; job.first < rows; job.first += LEFT_ROWS) {
+        job.rows = rows - job.first < LEFT_ROWS ? rows - job.first : LEFT_ROWS;
+        job.left = left;
+        pack_input(&job, left);
+        all_hidden_rows(&job, scratch);
+        lm_context_ranges(context, job.rows * inputs * panels * LM_PANEL, panels, 1, forward_panels, &job);
+    }
 }
 
 void lm_linear_forward(const lm_context *context, const lm_linear *self, const lm_real *x, size_t rows,
                        lm_real *y, lm_real *lora_hidden) {
-    forward_job job = {context, self, x, rows, y, lora_hidden};
-    size_t work = rows * self->inputs * self->outputs;
-    if (rows == 0) {
-        return;
-    }
-    /* Many rows: each worker packs its own and reads all weights. Few: the weights are what costs, so deal panels. */
-    if (rows >= 48 * context->parallel.workers) {
-        lm_context_ranges(context, work, rows, 12, forward_rows, &job);
-        return;
-    }
-    if (self->lora != NULL) {
-        hidden_rows(&job, 0, rows, 0);
-    }
-    lm_context_ranges(context, work, (self->outputs + LM_PANEL - 1) / LM_PANEL, 1, forward_panels, &job);
+    lm_linear_output output = {self, y, lora_hidden};
+    lm_linear_forward_all(context, &output, 1, x, rows);
 }
 
 /* Scratch of one backward call: for A's packing first, then what is made here. */

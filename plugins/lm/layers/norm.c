@@ -44,7 +44,7 @@ static void norm_rows(void *argument, size_t begin, size_t end, size_t worker) {
 void lm_norm_forward(const lm_context *context, const lm_norm_weights *self, const lm_real *x, size_t rows,
                      size_t n, lm_real *y, lm_real *statistics) {
     norm_job job = {context, self, x, n, y, statistics};
-    lm_context_ranges(context, rows * n * 2, rows, 1, norm_rows, &job);
+    lm_context_ranges(context, rows * n * 2 * LM_VALUE_WORK, rows, 1, norm_rows, &job);
 }
 
 void lm_norm_backward(const lm_context *context, const lm_norm_weights *self, const lm_real *x,

@@ -117,5 +117,5 @@ static void rope_range(void *argument, size_t begin, size_t end, size_t worker) 
 void lm_rope_rows(const lm_context *context, const lm_rope *self, lm_real *x, size_t rows, size_t heads,
                   size_t head_size, const size_t *row_positions, bool inverse) {
     rope_job job = {context, self, x, heads, head_size, row_positions, inverse};
-    lm_context_ranges(context, rows * heads * self->rotated * 2, rows, 1, rope_range, &job);
+    lm_context_ranges(context, rows * heads * self->rotated * LM_VALUE_WORK, rows, 1, rope_range, &job);
 }

@@ -19,6 +19,8 @@ typedef struct pass {
     size_t count, rows;
     lm_activations *keep;
     lm_real *final_normed;
+    temper_status status; /* what came of it, with its message */
+    temper_error *error;
     size_t pieces, piece;         /* the rows are cut into so many pieces, of at most so many rows */
     size_t layer;                 /* whose attention comes next */
     size_t *positions;            /* [R] */
@@ -261,9 +263,10 @@ static void before_attention(const pass *self, size_t layer, const some_rows *ro
                           at.lora_hidden[LM_AT_QUERY_KEY_VALUE]);
         lm_split_queries(context, &self->model->config, fused, count, at.raw_q, at.raw_k, at.v);
     } else {
-        lm_linear_forward(context, &block->query, normed, count, at.raw_q, at.lora_hidden[LM_AT_QUERY]);
-        lm_linear_forward(context, &block->key, normed, count, at.raw_k, at.lora_hidden[LM_AT_KEY]);
-        lm_linear_forward(context, &block->value, normed, count, at.v, at.lora_hidden[LM_AT_VALUE]);
+        lm_linear_output outputs[] = {{&block->query, at.raw_q, at.lora_hidden[LM_AT_QUERY]},
+                                      {&block->key, at.raw_k, at.lora_hidden[LM_AT_KEY]},
+                                      {&block->value, at.v, at.lora_hidden[LM_AT_VALUE]}};
+        lm_linear_forward_all(context, outputs, 3, normed, count);
     }
     settle_queries(self, layer, rows, &at);
 }
@@ -292,10 +295,10 @@ static void feed_forward(const pass *self, size_t layer, const some_rows *rows,
         lm_linear_forward(context, &block->gate_up, normed, count, fused, at->lora_hidden[LM_AT_GATE_UP]);
         lm_split_gate(context, fused, count, n, at->gate, at->up);
     } else {
-        if (block->gate.outputs > 0) {
-            lm_linear_forward(context, &block->gate, normed, count, at->gate, at->lora_hidden[LM_AT_GATE]);
-        }
-        lm_linear_forward(context, &block->up, normed, count, at->up, at->lora_hidden[LM_AT_UP]);
+        lm_linear_output outputs[] = {{&block->gate, at->gate, at->lora_hidden[LM_AT_GATE]},
+                                      {&block->up, at->up, at->lora_hidden[LM_AT_UP]}};
+        size_t first = block->gate.outputs > 0 ? 0 : 1;
+        lm_linear_forward_all(context, outputs + first, 2 - first, normed, count);
     }
     lm_activation_forward(context, config->activation, at->gate, at->up, count, n, at->activated);
     finish_branch(self, rows, &block->down, &block->feed_post_norm, at->activated, at->feed_added,
@@ -351,7 +354,8 @@ static void between_attentions(const pass *self, const some_rows *rows) {
 /* A piece, by a worker who does all of it. */
 static void take_piece(void *argument, size_t index, size_t worker) {
     const pass *self = argument;
-    lm_scratch scratch = {.buffers = self->context->scratch->buffers + worker,
+    lm_scratch scratch = {.team = NULL,
+                          .buffers = self->context->scratch->buffers + worker,
                           .size = self->context->scratch->size};
     lm_context alone = *self->context;
     alone.parallel = lm_serial();
@@ -385,7 +389,9 @@ static temper_status attend(pass *self, size_t layer, temper_error *error) {
     return lm_attention_forward(self->context, config, config->window[layer], self->attention, used, error);
 }
 
-static temper_status run(pass *self, temper_error *error) {
+/* The whole pass, with all workers at hand. */
+static void run(void *argument) {
+    pass *self = argument;
     const lm_config *config = &self->model->config;
     temper_status status = TEMPER_OK;
     number_rows(self);
@@ -398,10 +404,10 @@ static temper_status run(pass *self, temper_error *error) {
             between_attentions(self, &rows);
         }
         if (self->layer < config->layers) {
-            status = attend(self, self->layer, error);
+            status = attend(self, self->layer, self->error);
         }
     }
-    return status;
+    self->status = status;
 }
 
 /* Caches advance together, or not at all. */
@@ -426,6 +432,7 @@ temper_status lm_model_forward(const lm_context *context, const lm_model *self, 
                   .sequences = sequences,
                   .count = count,
                   .keep = keep,
+                  .error = error,
                   .final_normed = final_normed};
     temper_status status = check(self, sequences, count, &state.rows, error);
     if (status || state.rows == 0) {
@@ -453,7 +460,8 @@ temper_status lm_model_forward(const lm_context *context, const lm_model *self, 
     carve_pass(&carver, &state);
     status = open_caches(&state, error);
     if (!status) {
-        status = run(&state, error);
+        lm_context_together(context, run, &state);
+        status = state.status;
     }
     for (size_t i = 0; i < count; i++) {
         lm_cache_layer_close(&state.temporary[i]);
