@@ -61,7 +61,8 @@ static void carve_pass(lm_carver *carver, pass *self) {
     self->work.v = lm_carve(carver, rows, kv_width * sizeof(lm_real));
     self->work.attended = lm_carve(carver, rows, width * sizeof(lm_real));
     self->added = lm_carve(carver, own, config->hidden * sizeof(lm_real));
-    self->hidden = lm_carve(carver, own, self->model->lora_rank * sizeof(lm_real));
+    /* each its own: layers of one input are computed side by side */
+    self->hidden = lm_carve(carver, own * LM_BLOCK_LINEARS, self->model->lora_rank * sizeof(lm_real));
     self->work.normed = self->work.feed_normed = lm_carve(carver, own, config->hidden * sizeof(lm_real));
     self->fused_width = lm_block_has(config, LM_QUERY_KEY_VALUE) ? width + 2 * kv_width : 0;
     if (lm_block_has(config, LM_GATE_UP) && 2 * config->intermediate > self->fused_width) {
@@ -201,7 +202,8 @@ static struct lm_block_activations places(const pass *self, size_t layer, const 
     at.activated = after(at.activated, own, config->intermediate);
     for (size_t i = 0; i < LM_BLOCK_LINEARS; i++) {
         at.lora_hidden[i] = at.lora_hidden[i] == NULL
-                                ? after(self->hidden, rows->slot * self->piece, self->model->lora_rank)
+                                ? after(self->hidden, (rows->slot * LM_BLOCK_LINEARS + i) * self->piece,
+                                        self->model->lora_rank)
                                 : after(at.lora_hidden[i], all, self->model->lora_rank);
     }
     return at;
