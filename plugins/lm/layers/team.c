@@ -159,12 +159,14 @@ typedef struct together {
     lm_team *team;
     void (*conduct)(void *);
     void *argument;
+    _Atomic bool begun;
 } together;
 
-/* Index 0 is the first to be taken, so whoever stands by knows that somebody conducts, or has. */
+/* The first to come conducts, whatever its index: so whoever stands by knows that somebody conducts, or has. */
 static void member(void *argument, size_t index, size_t worker) {
     together *job = argument;
-    if (index > 0) {
+    (void)index;
+    if (atomic_exchange_explicit(&job->begun, true, memory_order_relaxed)) {
         stand_by(job->team, worker);
         return;
     }
@@ -181,7 +183,7 @@ void lm_context_together(const lm_context *self, void (*conduct)(void *), void *
         conduct(argument);
         return;
     }
-    together job = {team, conduct, argument};
+    together job = {team, conduct, argument, false};
     atomic_store_explicit(&team->over, false, memory_order_relaxed);
     self->parallel.run(self->parallel.self, self->parallel.workers, member, &job);
 }
