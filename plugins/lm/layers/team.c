@@ -5,17 +5,23 @@
  * that has not joined a job: a member joins by adding itself to the word, and the conductor, done with all that is left,
  * closes the job and waits for those inside alone. So a worker that comes late, or never, costs nothing but its help. An
  * index is done once, by whoever takes it; a member takes from its own share first (neighbours in memory), then from
- * what others have left. */
+ * what others have left.
+ *
+ * On a machine with more to do than processors, a member may be put aside in the middle of a job, and the conductor can
+ * but wait. When that took long it works alone for a while, longer each time; and who stands by for long in vain leaves. */
 #include "team.h"
 
 #include <sched.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <time.h>
 
 #define INSIDE UINT64_C(0x7fffffff)
 #define OPEN UINT64_C(0x80000000)
 #define JOB(word) ((word) >> 32)
-enum { SPINS_BEFORE_YIELDING = 4096 };
+enum { SPINS_BEFORE_YIELDING = 4096, FEW_ALONE = 64, MOST_ALONE = 4096 };
+#define LONG_WAIT 1e-3 /* seconds, beyond what the conductor's own part took */
+#define VAIN_WAIT 50e-3
 
 typedef struct share {
     _Alignas(64) _Atomic size_t next;
@@ -24,9 +30,10 @@ typedef struct share {
 
 struct lm_team {
     size_t workers;
-    bool active;   /* somebody conducts; read and written by the conductor alone */
-    size_t leader; /* the conductor's worker */
-    share *shares; /* [workers] */
+    bool active;                /* somebody conducts; read and written by the conductor alone */
+    size_t leader;              /* the conductor's worker */
+    unsigned alone, next_alone; /* jobs to do alone yet; how many the next long wait costs */
+    share *shares;              /* [workers] */
 
     /* the job: written by the conductor while nobody is inside */
     lm_range_body *body;
@@ -51,6 +58,7 @@ lm_team *lm_team_new(size_t workers) {
     memset(shares, 0, workers * sizeof *shares);
     self->workers = workers;
     self->shares = shares;
+    self->next_alone = FEW_ALONE;
     return self;
 }
 
@@ -63,6 +71,12 @@ void lm_team_free(lm_team *self) {
 
 bool lm_team_active(const lm_team *self) {
     return self != NULL && self->active;
+}
+
+static double seconds_now(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
 /* Waits a little: longer each time, and before long with a word to the scheduler. */
@@ -106,11 +120,26 @@ static void work(lm_team *self, size_t worker) {
     }
 }
 
+static void body_alone(const lm_team *self, size_t count, lm_range_body *body, void *argument,
+                       bool one_by_one) {
+    for (size_t i = 0; one_by_one && i < count; i++) {
+        body(argument, i, i + 1, self->leader);
+    }
+    if (!one_by_one) {
+        body(argument, 0, count, self->leader);
+    }
+}
+
 void lm_team_run(lm_team *self, size_t count, size_t step, bool one_by_one, lm_range_body *body,
                  void *argument) {
     size_t steps = (count + step - 1) / step, each = steps / self->workers, more = steps % self->workers,
            begin = 0;
     unsigned spins = 0;
+    if (self->alone > 0) {
+        self->alone--;
+        body_alone(self, count, body, argument, one_by_one);
+        return;
+    }
     self->body = body;
     self->argument = argument;
     self->count = count;
@@ -123,11 +152,19 @@ void lm_team_run(lm_team *self, size_t count, size_t step, bool one_by_one, lm_r
     }
     uint64_t job = JOB(atomic_load_explicit(&self->word, memory_order_relaxed)) + 1;
     atomic_store_explicit(&self->word, job << 32 | OPEN, memory_order_release);
+    double begun = seconds_now();
     work(self, self->leader);
+    double done = seconds_now();
     uint64_t word = atomic_fetch_and_explicit(&self->word, ~OPEN, memory_order_acq_rel);
     while ((word & INSIDE) != 0) {
         wait_a_little(&spins);
         word = atomic_load_explicit(&self->word, memory_order_acquire);
+    }
+    if (spins > SPINS_BEFORE_YIELDING && seconds_now() - done > done - begun + LONG_WAIT) {
+        self->alone = self->next_alone;
+        self->next_alone = self->next_alone < MOST_ALONE ? 2 * self->next_alone : MOST_ALONE;
+    } else if (self->next_alone > FEW_ALONE) {
+        self->next_alone--;
     }
 }
 
@@ -138,6 +175,7 @@ static bool may_join(uint64_t word, uint64_t last) {
 static void stand_by(lm_team *self, size_t worker) {
     uint64_t last = 0;
     unsigned spins = 0;
+    double since = 0;
     while (!atomic_load_explicit(&self->over, memory_order_acquire)) {
         uint64_t word = atomic_load_explicit(&self->word, memory_order_relaxed);
         while (may_join(word, last) &&
@@ -145,6 +183,11 @@ static void stand_by(lm_team *self, size_t worker) {
                                                       memory_order_relaxed)) {
         }
         if (!may_join(word, last)) {
+            if (spins == SPINS_BEFORE_YIELDING) {
+                since = seconds_now();
+            } else if (spins > SPINS_BEFORE_YIELDING && seconds_now() - since > VAIN_WAIT) {
+                return;
+            }
             wait_a_little(&spins);
             continue;
         }
