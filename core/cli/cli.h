@@ -24,6 +24,9 @@ typedef struct cli_options {
     double temperature, top_p, min_p, repetition_penalty, presence_penalty, frequency_penalty;
     uint64_t memory;
     cli_list adapters, weights, settings, plugins, leave_out, with, inputs, biases, stops;
+    bool parts, full; /* of bench, as are */
+    const char *shape;
+    cli_list only;
     cli_list arguments; /* what is no option, the command left out */
     bool given_seed, given_max_tokens, given_max_length, given_top_k, given_temperature, given_top_p;
     bool given_min_p, given_repetition_penalty, given_presence_penalty, given_frequency_penalty,

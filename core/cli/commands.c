@@ -122,12 +122,15 @@ const cli_command cli_commands[] = {
     {"selftest", "--kernels", "check that this machine computes the specified bits",
      "kernels seed profile threads plugins json", 0, 0, cli_selftest,
      "Runs every kernel set this CPU has against the scalar specification.\n"},
-    {"bench", "", "measure this machine, and what is made of it", "model rounds threads plugins json", 0, 0,
-     cli_bench,
-     "First the machine's own limits, then prefill, scoring, decoding and loading, each beside its limit. It "
-     "takes "
-     "a minute or two\n"
-     "and wants the machine for itself.\n"},
+    {"bench", "", "measure this machine, and what is made of it",
+     "model shape rounds only full parts threads plugins json", 0, 0, cli_bench,
+     "First the machine's own limits, then loading, prefill, scoring, decoding, and answers that share a "
+     "system "
+     "prompt, each beside\n"
+     "its limit; medians, of the wall's time. It takes a minute or two (--full: ten) and wants the machine "
+     "for "
+     "itself.\n"
+     "tests/bench/compare_llama.py runs it beside llama.cpp on the same weights.\n"},
     {"completion", "bash | zsh", "print a completion script for a shell", "", 1, 1, cli_completion,
      "bash: temper completion bash > ~/.local/share/bash-completion/completions/temper\n"
      "zsh:  temper completion zsh > DIR/_temper, where DIR is in $fpath\n"},

@@ -369,7 +369,12 @@ int cli_bench(const cli_options *options) {
     temper_json *parameters = arena != NULL ? tm_json_object(arena) : NULL;
     int code;
     if (parameters == NULL ||
-        (options->given_rounds && !tm_json_set_integer(arena, parameters, "rounds", options->rounds))) {
+        (options->given_rounds && !tm_json_set_integer(arena, parameters, "rounds", options->rounds)) ||
+        (options->full && (!tm_json_set_integer(arena, parameters, "sequences", 64) ||
+                           !tm_json_set_integer(arena, parameters, "answers", 2000))) ||
+        (options->parts && !tm_json_set_boolean(arena, parameters, "parts", true)) ||
+        (options->shape != NULL && !tm_json_set_string(arena, parameters, "shape", options->shape)) ||
+        !set_texts(arena, parameters, "only", &options->only)) {
         fprintf(stderr, "temper bench: out of memory\n");
         tm_arena_free(arena);
         return CLI_FAILED;

@@ -70,10 +70,18 @@ static const option_row table[] = {
     {"type", "TYPE", "of its matrices: f32, f16, bf16 or (gguf) q8_0; default: as they are", TEXT, AT(type),
      0, 0, 0},
     {"system", "TEXT", "a system message", TEXT, AT(system), 0, 0, 0},
-    {"model", "FOLDER", "the model to measure (default: random weights in SmolLM2-135M's shape)", TEXT,
-     AT(model), 0, 0, 0},
+    {"model", "FOLDER", "the model to measure (default: random weights, see --shape)", TEXT, AT(model), 0, 0,
+     0},
     {"rounds", "N", "how often each work is done; the median counts (default 3)", INTEGER, AT(rounds),
      AT(given_rounds), 1, 101},
+    {"shape", "NAME", "of random weights: SmolLM2-135M (default), Qwen2.5-0.5B or stories260K", TEXT,
+     AT(shape), 0, 0, 0},
+    {"only", "WORK",
+     "measure this alone: load, prefill, score, decode_1, decode_32 or answers (again for more)", LIST,
+     AT(only), 0, 0, 0},
+    {"full", NULL, "score 64 sequences and give 2000 answers, in place of 16 and 128", FLAG, AT(full), 0, 0,
+     0},
+    {"parts", NULL, "also say where the time goes, by part of the model", FLAG, AT(parts), 0, 0, 0},
     {"days", "N", "keep stages that finished in the last N days (default 7)", INTEGER, AT(days),
      AT(given_days), 0, 36500},
     {"yes", NULL, "do it without asking", FLAG, AT(yes), 0, 0, 0},
@@ -279,6 +287,7 @@ void cli_options_free(cli_options *options) {
     free(options->with.items);
     free(options->biases.items);
     free(options->stops.items);
+    free(options->only.items);
     free(options->inputs.items);
     free(options->arguments.items);
 }

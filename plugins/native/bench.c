@@ -9,7 +9,14 @@
 #define BENCH(P, S)                                                                                          \
     P(S, integer, rounds, "rounds", "3", 1, 101, "", "", "how often each work is done; the median counts",   \
       "0.2")                                                                                                 \
-    P(S, integer, sequences, "sequences", "64", 1, 4096, "", "", "sequences of 256 tokens to score", "0.2")
+    P(S, integer, sequences, "sequences", "16", 1, 4096, "", "", "sequences of 256 tokens to score", "0.2")  \
+    P(S, integer, answers, "answers", "128", 1, 100000, "", "",                                              \
+      "answers of 64 tokens, four to a prompt, all behind one system prompt of 300", "0.2")                  \
+    P(S, string, shape, "shape", "\"SmolLM2-135M\"", 1, 0, "", "SmolLM2-135M|Qwen2.5-0.5B|stories260K",      \
+      "the shape of random weights, without a model", "0.2")                                                 \
+    P(S, strings, only, "only", "[]", 1, 0, "", "",                                                          \
+      "works to measure: load, prefill, score, decode_1, decode_32, answers; none: all", "0.2")              \
+    P(S, flag, parts, "parts", "false", 0, 1, "", "", "also where the time goes, by part of the model", "0.2")
 TEMPER_PARAMETERS(bench, BENCH)
 
 typedef struct benching {
@@ -61,6 +68,46 @@ static void print_limits(const bench *self, FILE *out) {
     fprintf(out, "  memory read     %8.1f GB/s     %s\n", limits->read.rate / 1e9, limits->read.instruction);
 }
 
+/* What the answers had in common. */
+static void print_sharing(const bench *self, FILE *out) {
+    const lm_counts *counts = &self->shared;
+    double saved = (double)(counts->prompt_tokens - counts->prompt_computed);
+    if (counts->prompt_tokens == 0) {
+        return;
+    }
+    fprintf(out,
+            "%zu answers to %zu prompts behind one system prompt of %zu tokens, %zu at a time: of %.0f "
+            "prompt tokens "
+            "%.0f were computed;",
+            self->answers, self->prompts, self->system_tokens, counts->streams, (double)counts->prompt_tokens,
+            (double)counts->prompt_computed);
+    if (self->prefill_rate > 0) {
+        fprintf(out, " the rest would have taken %.1f s more", saved / self->prefill_rate);
+    }
+    fprintf(out, "\n  keys and values took %.0f MB\n", (double)counts->cache_bytes / 1e6);
+}
+
+static void print_parts(const bench *self, FILE *out) {
+    double totals[BENCH_WORKS] = {0};
+    if (self->part_count == 0) {
+        return;
+    }
+    fprintf(out, "where the time of all threads goes, bf16/1\n  %-24s", "");
+    for (size_t i = 0; i < self->part_count; i++) {
+        fprintf(out, " %10s", self->parts[i].work);
+        for (size_t j = 0; bench_part_names[j] != NULL; j++) {
+            totals[i] += self->parts[i].seconds[j];
+        }
+    }
+    for (size_t j = 0; bench_part_names[j] != NULL; j++) {
+        fprintf(out, "\n  %-24s", bench_part_names[j]);
+        for (size_t i = 0; i < self->part_count; i++) {
+            fprintf(out, " %9.1f%%", 100 * self->parts[i].seconds[j] / totals[i]);
+        }
+    }
+    fprintf(out, "\n");
+}
+
 static void print_figures(const bench *self, FILE *out) {
     fprintf(out, "kernels %s, %.1f million weights, medians of %zu\n", self->kernels->name,
             (double)self->weights / 1e6, self->rounds);
@@ -76,7 +123,9 @@ static void print_figures(const bench *self, FILE *out) {
     }
     fprintf(out,
             "(last column: the part of the processors' time it had; a quiet machine gives nearly all)\n");
+    print_sharing(self, out);
     fprintf(out, "peak memory %.0f MB, the model's file among it\n", peak_memory() / 1e6);
+    print_parts(self, out);
 }
 
 static temper_status write_lines(const bench *self, temper_error *error) {
@@ -140,6 +189,23 @@ static temper_status write_numbers(const bench *self, temper_error *error) {
             set(&all, name, figure->limit);
         }
     }
+    if (all.good && self->shared.prompt_tokens > 0) {
+        set(&all, "answers", (double)self->answers);
+        set(&all, "answers_prompt_tokens", (double)self->shared.prompt_tokens);
+        set(&all, "answers_prompt_tokens_computed", (double)self->shared.prompt_computed);
+        set(&all, "answers_streams", (double)self->shared.streams);
+        set(&all, "answers_cache_bytes", (double)self->shared.cache_bytes);
+    }
+    for (size_t i = 0; all.good && i < self->part_count; i++) {
+        for (size_t j = 0; bench_part_names[j] != NULL; j++) {
+            char name[96];
+            snprintf(name, sizeof name, "part_%s_%s_seconds", self->parts[i].work, bench_part_names[j]);
+            for (char *byte = name; *byte != 0; byte++) {
+                *byte = *byte == ' ' || *byte == ',' ? '_' : *byte;
+            }
+            set(&all, name, self->parts[i].seconds[j]);
+        }
+    }
     temper_status status = all.good ? host->output(host, "metrics", &output, error)
                                     : temper_fail(error, TEMPER_NO_MEMORY, "no memory for the numbers");
     if (!status) {
@@ -162,13 +228,18 @@ static temper_status run(void *given, const temper_host *host, temper_error *err
                   .kernels = lm_kernels_choose(NULL, &reason),
                   .parallel = native_parallel(host),
                   .rounds = (size_t)parameters->rounds,
-                  .sequences = (size_t)parameters->sequences};
+                  .sequences = (size_t)parameters->sequences,
+                  .answers = (size_t)parameters->answers,
+                  .only = &parameters->only,
+                  .parted = parameters->parts != 0,
+                  .machine = host->extension == NULL ? NULL : host->extension(host, TEMPER_MACHINE)};
     temper_status status =
         self.kernels != NULL ? TEMPER_OK : temper_fail(error, TEMPER_UNSUPPORTED, "%s", reason);
     if (!status) {
         self.limits = machine_limits_measure((unsigned)self.parallel.workers, 0.25);
         forget_peak();
-        status = input != NULL ? native_files(host, input, &files, error) : bench_model_make(&made, error);
+        status = input != NULL ? native_files(host, input, &files, error)
+                               : bench_model_make(&made, parameters->shape, error);
         self.files = input != NULL ? &files : &made.set;
     }
     for (size_t i = 0; !status && i < sizeof profiles / sizeof *profiles; i++) {
@@ -208,7 +279,7 @@ const temper_stage native_bench_stage = {
     .doc = "measures this machine and what the engine makes of it (it tells of the machine: for no recipe)",
     .inputs = (const temper_port *const[]){TEMPER_PORT(TEMPER_MODEL, "model", TEMPER_OPTIONAL, "",
                                                        "the model to measure; without it one of random "
-                                                       "weights in SmolLM2-135M's shape"),
+                                                       "weights in a known shape"),
                                            NULL},
     .outputs =
         (const temper_port *const[]){TEMPER_PORT(TEMPER_TEXT, "lines", 0, "", "each figure beside its limit"),

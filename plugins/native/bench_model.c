@@ -3,27 +3,49 @@
  * are cheap and of no meaning; the bytes are written out for each, as a file has them. */
 #include "bench.h"
 
+#include <math.h>
 #include <stdlib.h>
 
-static lm_config shape(void) {
+typedef struct shape {
+    const char *name;
+    size_t vocabulary, hidden, intermediate, layers, heads, kv_heads, head_size, context;
+    double rope_theta;
+} shape;
+
+static const shape shapes[] = {
+    {"SmolLM2-135M", 49152, 576, 1536, 30, 9, 3, 64, 2048, 10000},
+    {"Qwen2.5-0.5B", 151936, 896, 4864, 24, 14, 2, 64, 4096, 1000000},
+    {"stories260K", 512, 64, 172, 5, 8, 4, 8, 512, 10000},
+};
+
+static lm_config config_of(const shape *of) {
     return (lm_config){.architecture = "llama",
-                       .vocabulary = 49152,
-                       .hidden = 576,
-                       .intermediate = 1536,
-                       .layers = 30,
-                       .heads = 9,
-                       .kv_heads = 3,
-                       .head_size = 64,
-                       .context = 2048,
+                       .vocabulary = of->vocabulary,
+                       .hidden = of->hidden,
+                       .intermediate = of->intermediate,
+                       .layers = of->layers,
+                       .heads = of->heads,
+                       .kv_heads = of->kv_heads,
+                       .head_size = of->head_size,
+                       .context = of->context,
                        .norm = LM_RMS_NORM,
                        .positions = LM_ROPE,
                        .activation = LM_SWIGLU,
                        .norm_epsilon = 1e-5,
-                       .rope_theta = 10000,
-                       .attention_scale = 0.125,
+                       .rope_theta = of->rope_theta,
+                       .attention_scale = 1 / sqrt((double)of->head_size),
                        .tied = true,
                        .bos = -1,
                        .eos = -1};
+}
+
+static const shape *find_shape(const char *name) {
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
+        if (strcmp(shapes[i].name, name) == 0) {
+            return &shapes[i];
+        }
+    }
+    return NULL;
 }
 
 typedef struct sink {
@@ -78,14 +100,18 @@ static void add(tensors *self, const lm_config *config, lm_role role, size_t lay
     self->bytes += bytes;
 }
 
-temper_status bench_model_make(bench_model *self, temper_error *error) {
-    lm_config config = shape();
+temper_status bench_model_make(bench_model *self, const char *name, temper_error *error) {
+    const shape *chosen = find_shape(name);
+    *self = (bench_model){0};
+    if (chosen == NULL) {
+        return temper_fail(error, TEMPER_INVALID, "there is no shape \"%s\"", name);
+    }
+    lm_config config = config_of(chosen);
     size_t largest = config.vocabulary * config.hidden, most = LM_ROLE_COUNT * (config.layers + 1);
     uint16_t *values = some_values(largest), *ones = lm_allocate(config.vocabulary, sizeof *ones);
     tensors all = {calloc(most, sizeof *all.items), calloc(most, sizeof *all.names), 0, 0};
     sink file = {0};
     temper_status status = TEMPER_OK;
-    *self = (bench_model){0};
     if (values == NULL || ones == NULL || all.items == NULL || all.names == NULL) {
         status = temper_fail(error, TEMPER_NO_MEMORY, "no memory for a model to measure");
         goto out;

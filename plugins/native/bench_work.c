@@ -8,6 +8,10 @@
 #include <time.h>
 
 enum { PREFILL = 512, SCORED = 256, PROMPT = 8, ANSWER = 48, STREAMS = 32, MOST_ROUNDS = 101 };
+/* Answers behind one system prompt: so many tokens, and samples of a prompt. */
+enum { SYSTEM = 300, QUESTION = 24, SAMPLE = 64, SAMPLES = 4 };
+
+#define CACHED_BYTES 16e6
 
 typedef struct work {
     bench *bench;
@@ -178,6 +182,55 @@ static temper_status load(work *self, double *result, temper_error *error) {
     return status;
 }
 
+/* Prompts of a system prompt and a question of its own each, four answers to each. */
+static temper_status answer(work *self, double *result, temper_error *error) {
+    bench *all = self->bench;
+    size_t count = all->answers, prompts = (count + SAMPLES - 1) / SAMPLES;
+    size_t vocabulary = self->model->config.vocabulary, context = self->model->config.context;
+    size_t room = context > QUESTION + SAMPLE ? context - QUESTION - SAMPLE : 1,
+           system = SYSTEM < room ? SYSTEM : room;
+    int32_t *ids = calloc(prompts, (SYSTEM + QUESTION) * sizeof *ids);
+    lm_request *requests = calloc(count, sizeof *requests);
+    lm_answer *answers = calloc(count, sizeof *answers);
+    lm_counts counts = {0};
+    lm_generation how = {.memory =
+                             all->machine == NULL ? 0 : (size_t)all->machine->available(all->host) / 16 * 15,
+                         .counts = &counts};
+    temper_status status = TEMPER_OK;
+    if (ids == NULL || requests == NULL || answers == NULL) {
+        status = temper_fail(error, TEMPER_NO_MEMORY, "no memory for %zu answers", count);
+        goto out;
+    }
+    for (size_t i = 0; i < count; i++) {
+        int32_t *prompt = ids + i / SAMPLES * (SYSTEM + QUESTION);
+        memcpy(prompt, self->ids, system * sizeof *prompt);
+        for (size_t j = 0; j < QUESTION; j++) {
+            prompt[system + j] = (int32_t)((i / SAMPLES * 7919 + j * 104729 + 1) % vocabulary);
+        }
+        requests[i] = (lm_request){.prompt = prompt,
+                                   .prompt_count = system + QUESTION,
+                                   .max_tokens = SAMPLE,
+                                   .sampling = {.temperature = 1, .top_p = 1},
+                                   .key = 1,
+                                   .stream = i};
+    }
+    double start = now();
+    status = lm_generate_with(&self->context, self->model, requests, count, &how, answers, error);
+    double elapsed = now() - start;
+    *result = (double)counts.answer_tokens / elapsed;
+    all->shared = counts;
+    all->prompts = prompts;
+    all->system_tokens = system;
+out:
+    for (size_t i = 0; answers != NULL && i < count; i++) {
+        free(answers[i].ids);
+    }
+    free(answers);
+    free(requests);
+    free(ids);
+    return status;
+}
+
 static double packed_bytes(const lm_context *context, const lm_linear *linear) {
     return (double)((linear->outputs + LM_PANEL - 1) / LM_PANEL) *
            (double)context->product->panel_bytes(linear->inputs);
@@ -203,11 +256,32 @@ static double lesser(double a, double b) {
     return a < b ? a : b;
 }
 
+bool bench_wants(const bench *self, const char *name) {
+    for (size_t i = 0; i < self->only->count; i++) {
+        if (strcmp(self->only->items[i], name) == 0) {
+            return true;
+        }
+    }
+    return self->only->count == 0;
+}
+
+/* Answers a second if every product ran at the limit: each answer's tokens through all weights, and the prompts' own
+ * tokens, once, through the blocks. */
+static double answers_limit(const work *self) {
+    double answers = (double)self->bench->answers, prompts = (answers + SAMPLES - 1) / SAMPLES;
+    double each = 2 * (self->blocks + self->head) * SAMPLE * answers;
+    double once = 2 * self->blocks * (SYSTEM + prompts * QUESTION);
+    return SAMPLE * answers / ((each + once) / self->arithmetic);
+}
+
 static temper_status measure(work *self, bool bf16, bool f32, temper_error *error) {
     bench *all = self->bench;
     double in_blocks = self->arithmetic / (2 * self->blocks);
     double in_all = self->arithmetic / (2 * (self->blocks + self->head));
-    double read = all->limits.read.rate / self->weight_bytes;
+    /* Weights that stay in the caches are not read from memory. */
+    bool small = self->weight_bytes < CACHED_BYTES;
+    double read = small ? in_all : all->limits.read.rate / self->weight_bytes;
+    const char *bound = small ? "arithmetic" : "memory";
     const struct {
         bool wanted;
         measured *once;
@@ -220,19 +294,61 @@ static temper_status measure(work *self, bool bf16, bool f32, temper_error *erro
         {bf16, score, {"score", "scoring, sequences of 256", NULL, BENCH_TOKENS, 0, 0, in_all, "arithmetic"}},
         {!f32,
          decode_one,
-         {"decode_1", "decoding, 1 stream", NULL, BENCH_TOKENS, 0, 0, lesser(read, in_all), "memory"}},
+         {"decode_1", "decoding, 1 stream", NULL, BENCH_TOKENS, 0, 0, lesser(read, in_all), bound}},
         {!f32,
          decode_many,
          {"decode_32", "decoding, 32 streams", NULL, BENCH_TOKENS, 0, 0, lesser(32 * read, in_all),
           "arithmetic"}},
+        {bf16,
+         answer,
+         {"answers", "answers of 64, one system", NULL, BENCH_TOKENS, 0, 0, answers_limit(self),
+          "arithmetic"}},
     };
     temper_status status = TEMPER_OK;
     for (size_t i = 0; !status && i < sizeof list / sizeof *list; i++) {
-        if (list[i].wanted) {
+        if (list[i].wanted && bench_wants(all, list[i].figure.name)) {
             bench_figure figure = list[i].figure;
             figure.profile = self->profile;
             status = median(self, list[i].once, &figure, error);
+            if (!status && bf16 && list[i].once == prefill) {
+                all->prefill_rate = all->figures[all->count - 1].median;
+            }
         }
+    }
+    return status;
+}
+
+/* Once more, with kernels that look at the clock: after the figures, which it would slow down a little. */
+static temper_status part(bench *all, work *self, temper_error *error) {
+    static const struct {
+        const char *name;
+        measured *once;
+    } works[BENCH_WORKS] = {
+        {"prefill", prefill}, {"score", score}, {"decode_1", decode_one}, {"decode_32", decode_many}};
+    temper_status status = TEMPER_OK;
+    lm_model_close(self->model);
+    lm_context_free(&self->context);
+    self->model = NULL;
+    const lm_kernels *timed = bench_parts_begin(all->kernels);
+    if (timed == NULL) {
+        return temper_fail(error, TEMPER_NO_MEMORY, "no memory to look at the clock");
+    }
+    status = lm_context_init(&self->context, timed, self->profile, all->parallel, error);
+    if (!status) {
+        status = lm_model_open(&self->context, all->files, &self->model, error);
+    }
+    for (size_t i = 0; !status && i < BENCH_WORKS; i++) {
+        double ignored;
+        if (!bench_wants(all, works[i].name)) {
+            continue;
+        }
+        bench_parts_model(self->model);
+        status = works[i].once(self, &ignored, error); /* once for nothing: memory is there afterwards */
+        bench_parts_reset();
+        double start = now();
+        status = status ? status : works[i].once(self, &ignored, error);
+        all->parts[all->part_count].work = works[i].name;
+        bench_parts_read(&all->parts[all->part_count++], now() - start, all->parallel.workers);
     }
     return status;
 }
@@ -260,8 +376,12 @@ temper_status bench_profile(bench *all, const char *profile, temper_error *error
         count_weights(&self);
         status = measure(&self, bf16, f32, error);
     }
+    if (!status && all->parted && bf16) {
+        status = part(all, &self, error);
+    }
     free(self.ids);
     lm_model_close(self.model);
     lm_context_free(&self.context);
+    bench_parts_end();
     return status;
 }

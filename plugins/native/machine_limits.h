@@ -1,8 +1,7 @@
 /* machine_limits.h: what this machine can do at all, so that a benchmark can print each figure beside its limit.
  *
  * Limits are measured, never looked up: chains of multiply-adds that live in registers, and a walk through more memory
- * than any cache holds. A thread is measured by its own CPU time, and the best slice counts, so that others on the
- * machine lower a limit as little as they can. */
+ * than any cache holds. Time is the wall's and the median of several slices counts, as for the figures beside them. */
 #ifndef MACHINE_LIMITS_H
 #define MACHINE_LIMITS_H
 
