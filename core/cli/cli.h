@@ -81,17 +81,24 @@ extern volatile int cli_cancelled;
 void cli_watch_signals(void);
 
 /* terminal.c */
-typedef struct cli_terminal {
-    const cli_options *options;
-    FILE *out;
-    bool rewrite; /* a terminal: one line is written over */
-    bool quiet;   /* say nothing at all */
-    bool passing; /* what is shown is wiped away at the end */
-    int width;    /* of stage names */
+/* A stage at work. */
+typedef struct cli_row {
+    bool active;
     double started, last_shown;
     double done, total;
     char unit[32], detail[96];
-    size_t node;
+} cli_row;
+typedef struct cli_terminal {
+    const cli_options *options;
+    FILE *out;
+    bool rewrite;  /* a terminal: the lines of what is at work are written over */
+    bool colour;   /* and NO_COLOR is not set */
+    bool quiet;    /* say nothing at all */
+    bool passing;  /* what is shown is wiped away at the end */
+    int width;     /* of stage names */
+    cli_row *rows; /* one a node; the graph's */
+    size_t drawn;  /* lines that will be written over */
+    double last_drawn;
 } cli_terminal;
 void cli_terminal_init(cli_terminal *terminal, const cli_options *options, const tm_graph *graph, FILE *out);
 void cli_terminal_options(cli_terminal *terminal, tm_run_options *options);

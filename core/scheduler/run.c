@@ -1,16 +1,9 @@
-/* run.c: see run.h. One node at a time: a stage has all threads to itself. */
+/* run.c: a run from its plan to its verdicts; see run.h. Running is in execute.c, the cache in key.c. */
 #include "scheduler/run.h"
 
 #include "base/text.h"
 
 #include <stdlib.h>
-#include <time.h>
-
-static double now(void) {
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
-}
 
 temper_status tm_run_new(tm_graph *graph, const tm_run_options *options, tm_run **out, temper_error *error) {
     temper_arena *arena = tm_arena_new();
@@ -24,6 +17,7 @@ temper_status tm_run_new(tm_graph *graph, const tm_run_options *options, tm_run 
     run->arena = arena;
     run->graph = graph;
     run->options = *options;
+    run->options.threads = options->threads > 0 ? options->threads : 1;
     run->nodes = tm_arena_allocate(arena, (graph->node_count + 1) * sizeof *run->nodes);
     run->verdicts = tm_arena_allocate(arena, (graph->expectation_count + 1) * sizeof *run->verdicts);
     if (run->nodes == NULL || run->verdicts == NULL) {
@@ -46,8 +40,22 @@ no_memory:
     return temper_fail(error, TEMPER_NO_MEMORY, "out of memory");
 }
 
+bool tm_run_keep_arena(tm_run *run, temper_arena *arena) {
+    temper_arena **more = realloc(run->job_arenas, (run->job_arena_count + 1) * sizeof *more);
+    if (more == NULL) {
+        return false;
+    }
+    run->job_arenas = more;
+    run->job_arenas[run->job_arena_count++] = arena;
+    return true;
+}
+
 void tm_run_free(tm_run *run) {
     if (run != NULL) {
+        for (size_t i = 0; i < run->job_arena_count; i++) {
+            tm_arena_free(run->job_arenas[i]);
+        }
+        free(run->job_arenas);
         tm_arena_free(run->arena);
     }
 }
@@ -72,133 +80,6 @@ temper_status tm_run_look(tm_run *run, temper_error *error) {
             return status;
         }
         run->cached += run->nodes[i].state == TM_NODE_CACHED;
-    }
-    return TEMPER_OK;
-}
-
-typedef struct relay {
-    tm_run *run;
-    size_t node;
-} relay;
-
-static void relay_progress(void *context, double done, double total, const char *unit, const char *detail) {
-    const relay *to = context;
-    if (to->run->options.progress != NULL) {
-        to->run->options.progress(to->run->options.context, to->run, to->node, done, total, unit, detail);
-    }
-}
-
-static void relay_log(void *context, const char *level, const char *message) {
-    const relay *to = context;
-    if (to->run->options.log != NULL) {
-        to->run->options.log(to->run->options.context, to->run, to->node, level, message);
-    }
-}
-
-static void tell(tm_run *run, size_t node, tm_run_event event) {
-    if (run->options.event != NULL) {
-        run->options.event(run->options.context, run, node, event);
-    }
-}
-
-/* The job of core/plugin/job.h. */
-static const temper_json *make_job(tm_run *run, temper_arena *arena, size_t index) {
-    const tm_node *node = &run->graph->nodes[index];
-    const tm_run_node *state = &run->nodes[index];
-    temper_json *job = tm_json_object(arena), *inputs = tm_json_array(arena);
-    char seed_path[TM_SEED_PATH], text[TM_DIGEST_TEXT];
-    bool made = job != NULL && inputs != NULL;
-    size_t i;
-    for (i = 0; made && i < node->input_count; i++) {
-        temper_json *entry = tm_json_object(arena);
-        tm_digest_text(&state->inputs[i], text);
-        made = entry != NULL && tm_json_set_string(arena, entry, "name", node->inputs[i].name) &&
-               tm_json_set_string(arena, entry, "kind", tm_kind_name(node->inputs[i].kind)) &&
-               tm_json_set_string(arena, entry, "digest", text) && tm_json_append(arena, inputs, entry);
-    }
-    tm_digest_text(&state->stage_id, text);
-    made = made && tm_json_set_string(arena, job, "store", tm_store_root(run->options.store)) &&
-           tm_json_set_string(arena, job, "plugin", state->plugin->path) &&
-           (state->provider == NULL || tm_json_set_string(arena, job, "provider", state->provider->path)) &&
-           tm_json_set_string(arena, job, "stage", node->stage) &&
-           tm_json_set(arena, job, "parameters", node->parameters) &&
-           tm_json_set(arena, job, "inputs", inputs) &&
-           tm_json_set_string(arena, job, "seed_path", tm_seed_path(run->graph, index, seed_path)) &&
-           tm_json_set_string(arena, job, "profile", run->graph->profile) &&
-           tm_json_set_integer(arena, job, "threads", run->options.threads) &&
-           tm_json_set_integer(arena, job, "memory", (int64_t)run->options.memory) &&
-           tm_json_set_string(arena, job, "stage_id", text);
-    if (made && !run->options.fresh) { /* a reproduction is made from its beginning */
-        tm_digest_text(&state->cache_key, text);
-        made = tm_json_set_string(arena, job, "checkpoint", text);
-    }
-    return made ? job : NULL;
-}
-
-static temper_status run_node(tm_run *run, size_t index, temper_error *error) {
-    tm_run_node *state = &run->nodes[index];
-    relay to = {run, index};
-    const tm_job_events events = {&to, relay_progress, relay_log};
-    const temper_json *job = make_job(run, run->arena, index), *outputs = NULL;
-    temper_json *statistics = NULL;
-    double began = now();
-    temper_status status;
-    if (job == NULL) {
-        return temper_fail(error, TEMPER_NO_MEMORY, "out of memory");
-    }
-    status = tm_job_run(tm_catalog_worker(run->options.catalog, NULL), job, &events, run->options.cancel,
-                        run->arena, &outputs, &statistics, error);
-    if (status) {
-        return status;
-    }
-    state->seconds = now() - began;
-    state->statistics = statistics;
-    status = tm_run_outputs_parse(run->arena, outputs, &state->outputs, &state->output_count, error);
-    if (status) {
-        return status;
-    }
-    status = tm_run_remember(run, index, error);
-    if (!status) {
-        tm_store_checkpoint_drop(run->options.store, &state->cache_key);
-    }
-    return status;
-}
-
-temper_status tm_run_execute(tm_run *run, temper_error *error) {
-    size_t i;
-    run->cached = run->ran = 0;
-    for (i = 0; i < run->graph->node_count; i++) {
-        const tm_node *node = &run->graph->nodes[i];
-        tm_run_node *state = &run->nodes[i];
-        temper_status status = tm_run_resolve(run, i, error);
-        if (status) {
-            return status;
-        }
-        if (run->options.cancel != NULL && *run->options.cancel) {
-            return temper_fail(error, TEMPER_CANCELLED, "stopped before %s; what is finished is kept",
-                               node->name);
-        }
-        if (state->state == TM_NODE_CACHED) {
-            run->cached++;
-            tell(run, i, TM_RUN_CACHED);
-            continue;
-        }
-        tell(run, i, TM_RUN_STARTED);
-        status = run_node(run, i, error);
-        if (status == TEMPER_CANCELLED) {
-            tell(run, i, TM_RUN_FAILED);
-            return temper_fail(error, TEMPER_CANCELLED, "stopped in %s; what is finished is kept",
-                               node->name);
-        }
-        if (status) {
-            tell(run, i, TM_RUN_FAILED);
-            return node->line > 0 ? temper_fail_in(error, status, "stage %s (line %lld of the recipe) failed",
-                                                   node->name, (long long)node->line)
-                                  : status;
-        }
-        state->state = TM_NODE_RAN;
-        run->ran++;
-        tell(run, i, TM_RUN_FINISHED);
     }
     return TEMPER_OK;
 }

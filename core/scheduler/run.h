@@ -1,6 +1,6 @@
 /* run.h: running a plan.
  *
- * Invariants: a node runs when all its inputs are known, in the plan's order; a cache hit is used only after every byte of its
+ * Invariants: a node runs when all its inputs are known; a cache hit is used only after every byte of its
  * outputs was verified; what is finished stays finished (in the store, under its cache key), whatever happens later. */
 #ifndef TM_RUN_H
 #define TM_RUN_H
@@ -48,9 +48,9 @@ typedef enum tm_run_event { TM_RUN_CACHED, TM_RUN_STARTED, TM_RUN_FINISHED, TM_R
 typedef struct tm_run_options {
     tm_store *store;
     tm_catalog *catalog;
-    uint32_t threads;
-    uint64_t memory; /* bytes a worker; 0: unbounded */
-    bool fresh;      /* use no cache, check no version: reproduce */
+    uint32_t threads; /* of all workers at work together */
+    uint64_t memory;  /* bytes of them together; 0: what the machine has */
+    bool fresh;       /* use no cache, check no version: reproduce */
     const volatile int *cancel;
     void *context;
     /* Any may be NULL. */
@@ -67,6 +67,8 @@ struct tm_run {
     tm_run_node *nodes;
     tm_verdict *verdicts; /* one an expectation, after tm_run_judge */
     size_t cached, ran;
+    temper_arena **job_arenas; /* what workers answered */
+    size_t job_arena_count;
 };
 
 temper_status tm_run_new(tm_graph *graph, const tm_run_options *options, tm_run **out, temper_error *error);
@@ -75,10 +77,14 @@ void tm_run_free(tm_run *run);
 temper_status tm_run_look(tm_run *run, temper_error *error);
 /* Runs what is not cached. On failure the message names node, plugin and cause; on Ctrl-C it is TEMPER_CANCELLED. */
 temper_status tm_run_execute(tm_run *run, temper_error *error);
+/* Callbacks come one at a time, from any thread of the scheduler's. */
 /* Compares expectations with metrics; *all_hold. */
 temper_status tm_run_judge(tm_run *run, bool *all_hold, temper_error *error);
 
 const tm_run_output_blob *tm_run_find_output(const tm_run *run, size_t node, const char *name);
+
+/* Frees it with the run; false: no memory, and it stays the caller's. */
+bool tm_run_keep_arena(tm_run *run, temper_arena *arena);
 
 /* key.c: the cache. */
 /* One node's inputs, stage id, cache key; and a verified hit, or why there is none. */

@@ -195,6 +195,13 @@ static temper_status sweep_waste(collection *all, const char *path, const char *
     return strcmp(name, "store") == 0 ? TEMPER_OK : free_file(all, path, about, error);
 }
 
+/* How far an unfinished stage is: as old as a stage that nobody goes on with. */
+static temper_status sweep_checkpoint(collection *all, const char *path, const char *name,
+                                      const struct stat *about, temper_error *error) {
+    (void)name;
+    return young(all, about) ? TEMPER_OK : free_file(all, path, about, error);
+}
+
 static temper_status sweep_blobs(collection *all, temper_error *error) {
     temper_status status = TEMPER_OK;
     for (unsigned first = 0; first < 256 && status == TEMPER_OK; first++) {
@@ -274,6 +281,7 @@ temper_status tm_store_collect(tm_store *store, const tm_collect_request *reques
     status = status ? status : forget(&all, error);
     status = status ? status : each_file(&all, "cache", sweep_record, error);
     status = status ? status : sweep_blobs(&all, error);
+    status = status ? status : each_file(&all, "checkpoints", sweep_checkpoint, error);
     status = status ? status : each_file(&all, "damaged", sweep_waste, error);
     status = status ? status : each_file(&all, "tmp", sweep_waste, error);
     status = status ? status : each_file(&all, "locks", sweep_waste, error);

@@ -185,7 +185,8 @@ static temper_status take_in_use(tm_store *store, temper_error *error) {
 }
 
 temper_status tm_store_open(const char *root, tm_store **out, temper_error *error) {
-    static const char *const folders[] = {"blobs/sha256", "tmp", "cache", "checkpoints", "runs", "locks", "damaged"};
+    static const char *const folders[] = {"blobs/sha256", "tmp",   "cache",  "checkpoints",
+                                          "runs",         "locks", "damaged"};
     temper_status status = TEMPER_OK;
     tm_store *store = calloc(1, sizeof *store);
     char *named = root != NULL ? strdup(root) : default_root(error), *path;

@@ -91,7 +91,7 @@ temper_status tm_store_notes(tm_store *store, temper_arena *arena, tm_note **out
 
 /* Frees what nobody needs (collect.c). What stays: the blobs of `kept` and of every finished stage whose cache record is
  * younger than `seconds`; a model's tree keeps its files. What goes: other blobs, cache records that name one of them or are
- * older, notes of `forgotten`, damaged and abandoned files. With `pretend` nothing is touched and the numbers are the same.
+ * older, old checkpoints, notes of `forgotten`, damaged and abandoned files. With `pretend` nothing is touched and the numbers are the same.
  * TEMPER_FAILED while another process has the store open. */
 typedef struct tm_collect_request {
     const tm_digest *kept; /* blobs and trees */

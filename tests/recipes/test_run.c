@@ -167,6 +167,22 @@ static void test_show(void **state) {
     assert_has(p->err, "did you mean 'numbers'?");
 }
 
+/* Side by side each has half of the memory, which is too little; alone each has enough. */
+static void test_too_large_side_by_side(void **state) {
+    program *p = *state;
+    program_write(p, "large.lua",
+                  "local temper = require \"temper\"\nlocal patient = temper.plugin \"patient\"\n"
+                  "local a = patient.count { steps = 3, needs = 400, label = \"a\" }\n"
+                  "local b = patient.count { steps = 3, needs = 400, label = \"b\" }\n"
+                  "return { a = a.numbers, b = b.numbers }\n");
+    assert_int_equal(program_run(p, "run large.lua --threads 2 --memory 600M"), 0);
+    assert_has(p->out, "count-a  3/3 numbers");
+    assert_has(p->out, "count-b  3/3 numbers");
+    assert_int_equal(program_run(p, "run large.lua --threads 2 --memory 300M --seed 1"), 1);
+    assert_has(p->err, "no 400 MB");
+    assert_has(p->err, "--memory sets it");
+}
+
 static void test_usage(void **state) {
     program *p = *state;
     write_chain(p);
@@ -223,6 +239,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_expectations, program_setup, program_teardown),
         cmocka_unit_test_setup_teardown(test_explain, program_setup, program_teardown),
         cmocka_unit_test_setup_teardown(test_show, program_setup, program_teardown),
+        cmocka_unit_test_setup_teardown(test_too_large_side_by_side, program_setup, program_teardown),
         cmocka_unit_test_setup_teardown(test_usage, program_setup, program_teardown),
         cmocka_unit_test_setup_teardown(test_json_events, program_setup, program_teardown),
     };

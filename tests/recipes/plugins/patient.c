@@ -10,6 +10,7 @@
     P(S, integer, steps, "steps", "3", 0, 100000, "steps", "", "how many records", "0.1")                    \
     P(S, integer, wait, "pace.wait", "0", 0, 100000, "ms", "", "pause before each", "0.1")                   \
     P(S, integer, fail_at, "fail_at", "0", 0, 100000, "steps", "", "fail at this step; 0: never", "0.1")     \
+    P(S, integer, needs, "needs", "0", 0, 100000, "MB", "", "memory it holds meanwhile", "0.1")              \
     P(S, flag, crash, "crash", "false", 0, 0, "", "", "at fail_at, abort instead", "0.1")                    \
     P(S, flag, stubborn, "stubborn", "false", 0, 0, "", "", "do not look at cancel", "0.1")                  \
     P(S, string, mode, "mode", "\"plain\"", 0, 0, "", "plain|odd", "a choice", "0.1")
@@ -90,25 +91,35 @@ static temper_status run(void *context, const temper_host *host, temper_error *e
     const counter *self = context;
     uint64_t key = host->rng_key(host, "numbers"), read = 0;
     temper_output *numbers = NULL, *metrics = NULL;
+    void *held = NULL;
     int64_t i;
     temper_status status = host->output(host, "numbers", &numbers, error);
     status = status ? status : host->output(host, "metrics", &metrics, error);
     status = status ? status : count_input(host, &read, error);
+    if (self->given.needs > 0) {
+        held = host->allocate(host, (size_t)self->given.needs << 20);
+        if (held == NULL) {
+            return temper_fail(error, TEMPER_NO_MEMORY, "no %lld MB", (long long)self->given.needs);
+        }
+    }
     for (i = 1; i <= self->given.steps && status == TEMPER_OK; i++) {
         pause_for(self->given.wait);
         if (!self->given.stubborn && host->cancelled(host)) {
-            return TEMPER_CANCELLED;
+            status = TEMPER_CANCELLED;
+            break;
         }
         if (i == self->given.fail_at) {
             if (self->given.crash) {
                 abort();
             }
-            return temper_fail(error, TEMPER_FAILED, "asked to fail at step %lld", (long long)i);
+            status = temper_fail(error, TEMPER_FAILED, "asked to fail at step %lld", (long long)i);
+            break;
         }
         status =
             write_number(host, numbers, "number", temper_random(key, 0, (uint64_t)i) >> SHIFT, false, error);
         host->progress(host, (uint64_t)i, (uint64_t)self->given.steps, "numbers", NULL);
     }
+    host->release(host, held);
     return status ? status
                   : write_number(host, metrics, "total", read + (uint64_t)self->given.steps, true, error);
 }
