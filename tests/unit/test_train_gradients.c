@@ -138,6 +138,7 @@ static double norm_loss(void *argument) {
     norm_case *self = argument;
     lm_real y[ROWS * 21];
     double sum = 0;
+    lm_norm_pack(&self->norm, 21);
     lm_norm_forward(&context, &self->norm, self->x, ROWS, 21, y, NULL);
     for (size_t i = 0; i < ROWS * 21; i++) {
         sum += self->weights[i] * y[i];
@@ -145,12 +146,14 @@ static double norm_loss(void *argument) {
     return sum;
 }
 
-static void check_norm(lm_norm kind) {
+static void check_norm(lm_norm kind, bool plus_one) {
     enum { N = 21 };
     norm_case self = {
         .norm = {.kind = kind, .epsilon = 1e-5, .w = random_values(1, N), .b = random_values(2, N)},
         .x = random_values(3, ROWS * N),
         .weights = random_values(4, ROWS * N)};
+    self.norm.plus_one = plus_one ? random_values(5, N) : NULL;
+    lm_norm_pack(&self.norm, N);
     lm_real y[ROWS * N], statistics[ROWS * 2], dx[ROWS * N] = {0}, dw[N] = {0}, db[N] = {0};
     lm_norm_forward(&context, &self.norm, self.x, ROWS, N, y, statistics);
     lm_norm_backward(&context, &self.norm, self.x, statistics, self.weights, ROWS, N, dx, dw, db);
@@ -161,18 +164,20 @@ static void check_norm(lm_norm kind) {
     }
     free(self.norm.w);
     free(self.norm.b);
+    free(self.norm.plus_one);
     free(self.x);
     free(self.weights);
 }
 
 static void rms_norm(void **state) {
     (void)state;
-    check_norm(LM_RMS_NORM);
+    check_norm(LM_RMS_NORM, false);
+    check_norm(LM_RMS_NORM, true);
 }
 
 static void layer_norm(void **state) {
     (void)state;
-    check_norm(LM_LAYER_NORM);
+    check_norm(LM_LAYER_NORM, false);
 }
 
 typedef struct activation_case {
@@ -197,7 +202,7 @@ static void check_activation(lm_activation kind) {
     lm_real dgate[ROWS * 5], dup[ROWS * 5];
     lm_activation_backward(&context, kind, self.gate, self.up, self.weights, ROWS, 5, dgate, dup);
     assert_gradient("dup", self.up, ROWS * 5, dup, activation_loss, &self);
-    if (kind == LM_SWIGLU) {
+    if (lm_activation_gated(kind)) {
         assert_gradient("dgate", self.gate, ROWS * 5, dgate, activation_loss, &self);
     }
     free(self.gate);
@@ -213,6 +218,16 @@ static void swiglu(void **state) {
 static void gelu_new(void **state) {
     (void)state;
     check_activation(LM_GELU_NEW);
+}
+
+static void geglu(void **state) {
+    (void)state;
+    check_activation(LM_GEGLU);
+}
+
+static void gelu(void **state) {
+    (void)state;
+    check_activation(LM_GELU);
 }
 
 /* Attention with rotated queries and keys, as a block has it. */
@@ -459,18 +474,44 @@ static void gpt_neo_lora_dpo(void **state) {
     check_model("gpt_neo", true, true, true);
 }
 
+/* Every architecture, whole and by its adapters, tied and not. */
+static void architectures_sft(void **state) {
+    (void)state;
+    for (size_t i = 0; i < TINY_VARIANTS; i++) {
+        check_model(tiny_variants[i].name, i % 2 == 0, false, false);
+    }
+}
+
+static void architectures_lora(void **state) {
+    (void)state;
+    for (size_t i = 0; i < TINY_VARIANTS; i++) {
+        check_model(tiny_variants[i].name, i % 2 != 0, true, false);
+    }
+}
+
 static void llama_full_dpo(void **state) {
     (void)state;
     check_model("llama", true, false, true);
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(linear),           cmocka_unit_test(lora),
-                                       cmocka_unit_test(rms_norm),         cmocka_unit_test(layer_norm),
-                                       cmocka_unit_test(swiglu),           cmocka_unit_test(gelu_new),
-                                       cmocka_unit_test(attention),        cmocka_unit_test(attention_long),
-                                       cmocka_unit_test(llama_sft),        cmocka_unit_test(llama_tied_sft),
-                                       cmocka_unit_test(gpt_neo_sft),      cmocka_unit_test(llama_lora_dpo),
-                                       cmocka_unit_test(gpt_neo_lora_dpo), cmocka_unit_test(llama_full_dpo)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(linear),
+                                       cmocka_unit_test(lora),
+                                       cmocka_unit_test(rms_norm),
+                                       cmocka_unit_test(layer_norm),
+                                       cmocka_unit_test(swiglu),
+                                       cmocka_unit_test(gelu_new),
+                                       cmocka_unit_test(geglu),
+                                       cmocka_unit_test(gelu),
+                                       cmocka_unit_test(architectures_sft),
+                                       cmocka_unit_test(architectures_lora),
+                                       cmocka_unit_test(attention),
+                                       cmocka_unit_test(attention_long),
+                                       cmocka_unit_test(llama_sft),
+                                       cmocka_unit_test(llama_tied_sft),
+                                       cmocka_unit_test(gpt_neo_sft),
+                                       cmocka_unit_test(llama_lora_dpo),
+                                       cmocka_unit_test(gpt_neo_lora_dpo),
+                                       cmocka_unit_test(llama_full_dpo)};
     return cmocka_run_group_tests_name("gradients", tests, setup, teardown);
 }

@@ -65,6 +65,15 @@ static void gpt_neo_dpo(void **state) {
     compare("gpt_neo", 1);
 }
 
+static void architectures(void **state) {
+    static const char *const names[] = {"llama-biased", "qwen3", "gemma2", "gemma3",
+                                        "phi3",         "olmo2", "gpt2",   "gpt_neox"};
+    (void)state;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        compare(names[i], 0);
+    }
+}
+
 static case_function *load(const char *path) {
     void *module = dlopen(path, RTLD_NOW | RTLD_LOCAL);
     void *symbol = module == NULL ? NULL : dlsym(module, "gradient_case");
@@ -79,7 +88,8 @@ static case_function *load(const char *path) {
 
 int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(llama), cmocka_unit_test(gpt_neo),
-                                       cmocka_unit_test(llama_dpo), cmocka_unit_test(gpt_neo_dpo)};
+                                       cmocka_unit_test(llama_dpo), cmocka_unit_test(gpt_neo_dpo),
+                                       cmocka_unit_test(architectures)};
     if (argc != 3) {
         fprintf(stderr, "usage: %s FLOAT_MODULE DOUBLE_MODULE\n", argv[0]);
         return 2;

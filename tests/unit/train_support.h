@@ -12,8 +12,76 @@
 #include <string.h>
 #include <temper/rng.h>
 
+/* What one architecture has and llama and gpt_neo have not, each of it switched on. */
+typedef struct tiny_variant {
+    const char *name, *architecture;
+    size_t kv_heads, window, rotated; /* window: of layer 0 */
+    bool attention_bias, feed_bias, parallel;
+    double embedding_scale, attention_cap, final_cap, local_theta;
+    lm_rope_scaling scaling;
+} tiny_variant;
+static const tiny_variant tiny_variants[] = {
+    {.name = "llama-biased",
+     .architecture = "llama",
+     .kv_heads = 2,
+     .attention_bias = true,
+     .feed_bias = true,
+     .scaling = {.kind = LM_ROPE_LLAMA3, .factor = 8, .original = 16, .low = 1, .high = 4}},
+    {.name = "mistral", .architecture = "mistral", .kv_heads = 2, .window = 5},
+    {.name = "qwen2",
+     .architecture = "qwen2",
+     .kv_heads = 2,
+     .scaling = {.kind = LM_ROPE_YARN, .factor = 4, .original = 16, .low = 1, .high = 32, .magnitude = 1.2}},
+    {.name = "qwen3", .architecture = "qwen3", .kv_heads = 2},
+    {.name = "gemma2",
+     .architecture = "gemma2",
+     .kv_heads = 2,
+     .window = 5,
+     .embedding_scale = 4,
+     .attention_cap = 1.5,
+     .final_cap = 2},
+    {.name = "gemma3",
+     .architecture = "gemma3_text",
+     .kv_heads = 2,
+     .window = 5,
+     .embedding_scale = 4,
+     .local_theta = 100},
+    {.name = "phi3", .architecture = "phi3", .kv_heads = 2, .rotated = 2},
+    {.name = "olmo2", .architecture = "olmo2", .kv_heads = 2},
+    {.name = "gpt2", .architecture = "gpt2", .kv_heads = 4},
+    {.name = "gpt_neox",
+     .architecture = "gpt_neox",
+     .kv_heads = 4,
+     .rotated = 2,
+     .attention_bias = true,
+     .parallel = true},
+    {.name = "gpt_neox-sequential", .architecture = "gpt_neox", .kv_heads = 4, .attention_bias = true},
+};
+enum { TINY_VARIANTS = sizeof tiny_variants / sizeof *tiny_variants };
+
+static inline lm_config tiny_variant_config(const tiny_variant *variant, bool tied) {
+    lm_config config;
+    if (!lm_config_start(&config, variant->architecture)) {
+        abort();
+    }
+    config.vocabulary = 37, config.hidden = 16, config.intermediate = 24, config.layers = 2;
+    config.heads = 4, config.kv_heads = variant->kv_heads, config.head_size = 4, config.context = 96;
+    config.attention_scale = 0.5, config.tied = tied, config.eos = 0;
+    config.window[0] = variant->window, config.rotated = variant->rotated;
+    config.attention_bias = variant->attention_bias, config.feed_bias = variant->feed_bias;
+    config.parallel = variant->parallel, config.embedding_scale = variant->embedding_scale;
+    config.attention_cap = variant->attention_cap, config.final_cap = variant->final_cap;
+    config.local_theta = variant->local_theta, config.scaling = variant->scaling;
+    return config;
+}
+
 /* llama: grouped keys, rotary positions, SwiGLU. gpt_neo: biases, learned positions, a window, gelu_new, no scaling. */
 static inline lm_config tiny_config(const char *architecture, bool tied) {
+    for (size_t i = 0; i < TINY_VARIANTS; i++) {
+        if (strcmp(tiny_variants[i].name, architecture) == 0) {
+            return tiny_variant_config(&tiny_variants[i], tied);
+        }
+    }
     lm_config config = {.vocabulary = 37,
                         .hidden = 16,
                         .intermediate = 24,
@@ -102,7 +170,8 @@ static inline void tiny_fill(tiny_batch *batch, size_t vocabulary, size_t longes
 
 static inline lm_adapter_config tiny_adapter(void) {
     lm_adapter_config adapter = {.rank = 3, .alpha = 6};
-    static const lm_role targets[] = {LM_QUERY, LM_KEY, LM_VALUE, LM_OUTPUT, LM_GATE, LM_UP, LM_DOWN};
+    static const lm_role targets[] = {LM_QUERY, LM_KEY,  LM_VALUE,           LM_OUTPUT, LM_GATE,
+                                      LM_UP,    LM_DOWN, LM_QUERY_KEY_VALUE, LM_GATE_UP};
     for (size_t i = 0; i < sizeof targets / sizeof *targets; i++) {
         adapter.targets[targets[i]] = true;
     }
