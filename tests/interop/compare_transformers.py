@@ -6,8 +6,11 @@ relative to their largest magnitude in a prompt: three prompts, the longest past
 each other (torch's padded on the left), whole and through a cache. Needs torch and transformers; without them it says
 so and exits 77.
 
-usage: compare_transformers.py path/to/logits [--write FOLDER] [NAME ...]
+And what is written is read: our config.json beside the same weights, by transformers, gives its logits again.
+
+usage: compare_transformers.py path/to/logits [--write FOLDER] [--llama-cpp FOLDER] [NAME ...]
 --write: also writes the small cases that tests/golden reads.
+--llama-cpp: a checkout of llama.cpp; also compares the GGUF that its converter makes (without a tokenizer).
 """
 import json
 import os
@@ -66,12 +69,13 @@ CASES = {
                                                   use_parallel_residual=False, tie_word_embeddings=True,
                                                   attention_bias=False, hidden_act="gelu_new",
                                                   rope_parameters={**PLAIN, "partial_rotary_factor": 1.0})),
-    "gemma2": ("Gemma2Config", dict(SHAPE, sliding_window=6, query_pre_attn_scalar=10, attn_logit_softcapping=2.0,
+    "gemma2": ("Gemma2Config", dict(SHAPE, sliding_window=6, query_pre_attn_scalar=12, attn_logit_softcapping=2.0,
                                     final_logit_softcapping=1.5)),
     "gemma2-uncapped": ("Gemma2Config", dict(SHAPE, sliding_window=6, attn_logit_softcapping=None,
                                              final_logit_softcapping=None, attention_bias=True,
                                              tie_word_embeddings=False)),
     "gemma3": ("Gemma3TextConfig", dict(SHAPE, sliding_window=6, num_hidden_layers=7, query_pre_attn_scalar=20)),
+    "gemma3-plain": ("Gemma3TextConfig", dict(SHAPE, sliding_window=6, num_hidden_layers=6, query_pre_attn_scalar=12)),
     "gemma3-linear": ("Gemma3TextConfig", dict(
         SHAPE, sliding_window=4, num_hidden_layers=3, tie_word_embeddings=False,
         layer_types=["sliding_attention", "full_attention", "sliding_attention"],
@@ -141,11 +145,63 @@ def ours(program, folder, prompts, how, vocabulary):
     return numpy.split(logits, numpy.cumsum([len(ids) for ids in prompts])[:-1])
 
 
+def written(program, path, folder):
+    """transformers' model of our config.json and the same weights."""
+    os.makedirs(folder)
+    text = subprocess.run([program, path, "f32/1", "config"], input=b"0\n", stdout=subprocess.PIPE, check=True).stdout
+    with open(os.path.join(folder, "config.json"), "wb") as file:
+        file.write(text)
+    os.symlink(os.path.join(path, "model.safetensors"), os.path.join(folder, "model.safetensors"))
+    return transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32,
+                                                             attn_implementation="eager").eval()
+
+
+def to_gguf(llama_cpp, path, folder):
+    """The model as llama.cpp's converter writes it, in f32; whether it could."""
+    sys.path[:0] = [llama_cpp, os.path.join(llama_cpp, "gguf-py")]
+    import logging
+    import pathlib
+    import gguf
+    from conversion import ModelBase, ModelType, get_model_architecture, get_model_class
+    logging.disable(logging.WARNING)
+    os.makedirs(folder)
+    with open(os.path.join(path, "config.json"), encoding="utf-8") as file:
+        config = json.load(file)
+    with open(os.path.join(path, "tokenizer.json"), "w", encoding="utf-8") as file:  # gemma's size is taken from it
+        json.dump({"model": {"vocab": {str(i): i for i in range(config["vocab_size"])}}, "added_tokens": []}, file)
+    with torch.inference_mode():
+        source = pathlib.Path(path)
+        # As it stands in the file: read through transformers it would be in the newest form, which not all of it knows.
+        ModelBase.load_hparams = staticmethod(lambda *_, **__: json.loads(json.dumps(config)))
+        kind = get_model_class(get_model_architecture(config, ModelType.TEXT))
+        model = kind(source, gguf.LlamaFileType.ALL_F32, pathlib.Path(folder) / "model.gguf")
+        model.set_vocab = lambda: None
+        model.write()
+
+
 def difference(found, wanted):
     return max(float(numpy.abs(f - w).max() / numpy.abs(w).max()) for f, w in zip(found, wanted))
 
 
-def compare(program, folder, name):
+# What the format cannot say, and llama.cpp does not do.
+NOT_IN_GGUF = {"mistral": "a window of mistral", "qwen2-window-yarn": "a window of qwen2",
+               "qwen3-biased": "a window of qwen3", "gemma2-uncapped": "that there is no cap",
+               "gpt2-untied-gelu": "n_inner, activation", "gpt_neox-sequential": "activation",
+               "gemma3": "query_pre_attn_scalar", "gemma3-linear": "query_pre_attn_scalar, layer_types"}
+
+
+def compare_gguf(llama_cpp, program, name, path, vocabulary, wanted):
+    if name in NOT_IN_GGUF:
+        return f"GGUF has no {NOT_IN_GGUF[name]}", 0
+    try:
+        to_gguf(llama_cpp, path + "-written", path + "-gguf")
+    except Exception as refused:  # the converter's own limits
+        return f"llama.cpp does not convert it ({type(refused).__name__}: {str(refused)[:60]})", 0
+    off = difference(ours(program, path + "-gguf", PROMPTS, "whole", vocabulary), wanted)
+    return f"from GGUF {off:.1e}", off
+
+
+def compare(program, folder, name, llama_cpp):
     kind, arguments = CASES[name]
     config, model = make(kind, arguments)
     path = os.path.join(folder, name)
@@ -154,9 +210,13 @@ def compare(program, folder, name):
     off = {"whole": difference(ours(program, path, PROMPTS, "whole", config.vocab_size), alone),
            "steps": difference(ours(program, path, PROMPTS, "steps", config.vocab_size), alone),
            "together": difference(ours(program, path, PROMPTS, "together", config.vocab_size), padded)}
+    off["written"] = difference(reference(written(program, path, path + "-written"), PROMPTS, False), alone)
     largest = max(float(numpy.abs(rows).max()) for rows in alone)
-    print(f"{name}: alone {off['whole']:.1e}, by steps {off['steps']:.1e}, padded {off['together']:.1e} "
-          f"(largest logit {largest:.3g})", flush=True)
+    print(f"{name}: alone {off['whole']:.1e}, by steps {off['steps']:.1e}, padded {off['together']:.1e}, "
+          f"written and read by transformers {off['written']:.1e} (largest logit {largest:.3g})", flush=True)
+    if llama_cpp is not None:
+        words, off["gguf"] = compare_gguf(llama_cpp, program, name, path, config.vocab_size, alone)
+        print(f"{name}: {words}", flush=True)
     return max(off.values()), config, path, alone
 
 
@@ -175,6 +235,7 @@ def golden(folder, name, path, alone):
 def main():
     arguments = sys.argv[2:]
     write = arguments[arguments.index("--write") + 1] if "--write" in arguments else None
+    llama_cpp = os.path.abspath(arguments[arguments.index("--llama-cpp") + 1]) if "--llama-cpp" in arguments else None
     names = [a for a in arguments if a in CASES] or list(CASES)
     torch.set_num_threads(1)
     transformers.logging.set_verbosity_error()
@@ -183,7 +244,7 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         for name in names:
             try:
-                off, config, path, alone = compare(os.path.abspath(sys.argv[1]), folder, name)
+                off, config, path, alone = compare(os.path.abspath(sys.argv[1]), folder, name, llama_cpp)
             except ValueError as refused:
                 print(f"{name}: {refused}", flush=True)
                 bad.append(name)

@@ -3,7 +3,7 @@
  * usage: logits MODEL PROFILE HOW < ids > logits
  * Standard input: sequences of ids, one a line, divided by blanks. HOW: "together" (all in one pass), "whole" (each by
  * itself) or "steps" (each through a cache, in pieces of 1, 2, 3, ... ids). Standard output: for each sequence, id and
- * entry of the vocabulary a float, in the machine's order. */
+ * entry of the vocabulary a float, in the machine's order. HOW "config": its config.json, as it is written on export. */
 #include "../../plugins/lm/model/model.h"
 
 #include <ctype.h>
@@ -85,6 +85,13 @@ int main(int count, char **arguments) {
              lm_context_init(&context, lm_kernels_choose(NULL, NULL), arguments[2], lm_serial(), &error)) ||
         (status = lm_folder_open(arguments[1], &folder, &error)) ||
         (status = lm_model_open(&context, lm_folder_files(folder), &model, &error))) {
+        goto out;
+    }
+    if (strcmp(arguments[3], "config") == 0) {
+        char *text = lm_config_write(&model->config, LM_F32);
+        status = text != NULL && puts(text) != EOF ? TEMPER_OK
+                                                   : temper_fail(&error, TEMPER_FAILED, "no config.json");
+        free(text);
         goto out;
     }
     normed = lm_allocate(rows * model->config.hidden, sizeof *normed);

@@ -95,14 +95,21 @@ static temper_status read_long(const json_t *rope, lm_config *out, temper_error 
                                  &scaling->magnitude, error))) {
         return status;
     }
+    if (scaling->magnitude == 1.0) {
+        scaling->magnitude = 0; /* which says the same */
+    }
     if ((double)out->context > scaling->original) {
         out->context = (size_t)scaling->original;
     }
     return TEMPER_OK;
 }
 
+double lm_yarn_magnitude(double factor) {
+    return factor <= 1.0 ? 1.0 : 0.1 * temper_log(factor) + 1.0;
+}
+
 static temper_status read_yarn(const json_t *rope, lm_rope_scaling *scaling, temper_error *error) {
-    double magnitude = scaling->factor <= 1.0 ? 1.0 : 0.1 * temper_log(scaling->factor) + 1.0;
+    double magnitude = lm_yarn_magnitude(scaling->factor);
     temper_status status;
     if ((status = lm_config_real(rope, "attention_factor", magnitude, &scaling->magnitude, error)) ||
         (status = lm_config_real(rope, "beta_fast", 32.0, &scaling->high, error)) ||

@@ -78,10 +78,16 @@ char *lm_config_write(const lm_config *config, lm_dtype dtype) {
         lm_config_write_rope(root, row, config);
         write_features(root, row, config);
     }
+    if (strcmp(row->model_type, "gpt2") == 0) {
+        set_size(root, "n_ctx", config->context); /* llama.cpp's converter asks for it */
+    }
     lm_config_write_windows(root, row, config);
     set(root, "tie_word_embeddings", json_boolean(config->tied));
     set_id(root, "bos_token_id", config->bos);
     set_id(root, "eos_token_id", config->eos);
+    if (row->pads) {
+        set(root, "pad_token_id", json_null());
+    }
     set(root, "torch_dtype",
         json_string(dtype == LM_F32   ? "float32"
                     : dtype == LM_F16 ? "float16"

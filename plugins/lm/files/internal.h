@@ -83,8 +83,9 @@ typedef struct lm_architecture {
 
     /* what config.json may leave out */
     bool tied, attention_bias, wide; /* wide: a feed-forward of four times the hidden size */
-    size_t head_size;                /* 0: hidden / heads */
-    size_t query_scale;              /* of gemma: instead of head_size in the scale of scores */
+    bool pads;          /* transformers has a padding token for it, maybe beyond the vocabulary */
+    size_t head_size;   /* 0: hidden / heads */
+    size_t query_scale; /* of gemma: instead of head_size in the scale of scores */
     double epsilon, theta, local_theta, part, attention_cap, final_cap;
 } lm_architecture;
 const lm_architecture *lm_architecture_find(const char *model_type);
@@ -96,6 +97,7 @@ temper_status lm_config_check_keys(const json_t *root, const lm_architecture *ro
 /* Rotary positions: theta, the part of a head, scaling (config_rope.c); and back. */
 temper_status lm_config_read_rope(const json_t *root, const lm_architecture *row, lm_config *out,
                                   temper_error *error);
+double lm_yarn_magnitude(double factor); /* of cosines and sines, when nothing else is said */
 void lm_config_write_rope(json_t *root, const lm_architecture *row, const lm_config *config);
 /* Windows by layer (config_windows.c); and back. */
 temper_status lm_config_read_windows(const json_t *root, const lm_architecture *row, lm_config *out,
