@@ -263,8 +263,9 @@ static json_t *scaling_of(const lm_config *config) {
                          "original_max_position_embeddings", original);
     case LM_ROPE_LONG:
         return json_pack("{s:s, s:f, s:o, s:o}", "rope_type", "longrope", "attention_factor",
-                         scaling->magnitude, "short_factor", list_of(scaling->short_factors, pairs),
-                         "long_factor", list_of(scaling->long_factors, pairs));
+                         scaling->magnitude > 0 ? scaling->magnitude : 1.0, "short_factor",
+                         list_of(scaling->short_factors, pairs), "long_factor",
+                         list_of(scaling->long_factors, pairs));
     default: return json_null();
     }
 }
