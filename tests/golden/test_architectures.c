@@ -282,9 +282,61 @@ static void written_models_are_the_same(void **state) {
     each_case(check_written);
 }
 
+/* A key that nobody knows, and for some architectures one that is known and not supported. */
+static void check_refusals(const char *name, golden *self) {
+    static const struct {
+        const char *architecture, *key, *value;
+    } edits[] = {{NULL, "a_new_feature", "3"},
+                 {NULL, "num_experts", "8"},
+                 {NULL, "quantization_config", "{\"bits\": 4}"},
+                 {"gpt2", "scale_attn_by_inverse_layer_idx", "true"},
+                 {"gpt2", "scale_attn_weights", "false"},
+                 {"gpt2", "activation_function", "\"relu\""},
+                 {"gemma2", "use_bidirectional_attention", "true"},
+                 {"gemma3_text", "layer_types", "[\"chunked_attention\"]"},
+                 {"gemma3_text", "hidden_activation", "\"gelu\""},
+                 {"mistral", "layer_types", "[\"full_attention\"]"},
+                 {"mistral", "attention_bias", "true"},
+                 {"qwen2", "use_mrope", "true"},
+                 {"qwen3", "layer_types", "[\"full_attention\"]"},
+                 {"phi3", "lm_head_bias", "true"},
+                 {"phi3", "rope_parameters", "{\"rope_type\": \"dynamic\"}"},
+                 {"olmo2", "clip_qkv", "8.0"},
+                 {"gpt_neox", "rope_scaling", "{\"type\": \"dynamic\", \"factor\": 2}"}};
+    for (size_t i = 0; i < sizeof edits / sizeof *edits; i++) {
+        temper_error error = TEMPER_ERROR_INIT;
+        lm_config config;
+        if (edits[i].architecture != NULL && strcmp(edits[i].architecture, self->config.architecture) != 0) {
+            continue;
+        }
+        json_t *edited = json_copy(json_object_get(self->root, "config"));
+        json_object_set_new(edited, edits[i].key, json_loads(edits[i].value, JSON_DECODE_ANY, NULL));
+        char *text = json_dumps(edited, 0);
+        if (lm_config_parse(text, strlen(text), &config, &error) == TEMPER_OK ||
+            strstr(error.message, edits[i].key) == NULL) {
+            fail_msg("%s: %s %s: \"%s\"", name, edits[i].key, edits[i].value, error.message);
+        }
+        free(text);
+        json_decref(edited);
+    }
+}
+
+static void refused_by_name(void **state) {
+    lm_config config;
+    temper_error error = TEMPER_ERROR_INIT;
+    static const char unknown[] = "{\"model_type\": \"mamba\"}", images[] = "{\"model_type\": \"gemma3\"}";
+    (void)state;
+    each_case(check_refusals);
+    assert_int_equal(lm_config_parse(unknown, sizeof unknown - 1, &config, &error), TEMPER_UNSUPPORTED);
+    assert_non_null(strstr(error.message, "\"mamba\" is not supported"));
+    assert_non_null(strstr(error.message, "gpt_neox are supported"));
+    assert_int_equal(lm_config_parse(images, sizeof images - 1, &config, &error), TEMPER_UNSUPPORTED);
+    assert_non_null(strstr(error.message, "gemma3_text"));
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(logits_are_torchs),
-                                       cmocka_unit_test(every_way_gives_the_same_bits),
-                                       cmocka_unit_test(written_models_are_the_same)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(logits_are_torchs), cmocka_unit_test(every_way_gives_the_same_bits),
+        cmocka_unit_test(written_models_are_the_same), cmocka_unit_test(refused_by_name)};
     return cmocka_run_group_tests_name("architectures", tests, NULL, NULL);
 }
