@@ -64,12 +64,12 @@ static bool same_place(const story_place *a, const story_place *b) {
     return a->node == b->node && a->source == b->source && (a->node < 0 || strcmp(a->output, b->output) == 0);
 }
 
-/* A row as found in a place by its canonical bytes; 0 when it is not there. */
-static temper_status find_there(const story *s, story_place *place, const char *canonical, size_t length) {
+/* A row as found in a place by its bytes; 0 when it is not there. */
+static temper_status find_there(const story *s, story_place *place, const story_text *text) {
     story_rows rows;
     temper_status status = story_open(s, place, &rows);
     if (status == TEMPER_OK) {
-        place->number = story_line_of(&rows, canonical, length);
+        place->number = story_line_of(&rows, text);
         story_close(s, &rows);
     }
     return status;
@@ -100,15 +100,14 @@ static temper_status number_before(const story *s, size_t node, uint64_t kept, u
 static temper_status step_back(const story *s, story_place *place, bool *made) {
     size_t node = (size_t)place->node, i;
     const temper_json *inputs = inputs_of(s, node), *edge = filtered_input(s, node), *record;
-    const char *canonical;
-    size_t length;
+    story_text text;
     story_place before;
     temper_status status;
     *made = false;
     if (edge != NULL && has_output(s, node, "dropped") && edge_place(s, edge, &before)) {
         if (strcmp(place->output, "dropped") == 0) {
             int64_t number;
-            status = story_record(s, place, &record, NULL, NULL);
+            status = story_record(s, place, &record, NULL);
             if (status || !tm_json_integer(tm_json_member(record, "number"), &number) || number < 1) {
                 *made = true;
                 return status;
@@ -123,13 +122,13 @@ static temper_status step_back(const story *s, story_place *place, bool *made) {
             return status;
         }
     }
-    status = story_record(s, place, &record, &canonical, &length);
+    status = story_record(s, place, &record, &text);
     for (i = 0; status == TEMPER_OK && i < tm_json_length(inputs); i++) {
         edge = tm_json_element(inputs, i);
         if (!story_is_rows(edge) || !edge_place(s, edge, &before)) {
             continue;
         }
-        status = find_there(s, &before, canonical, length);
+        status = find_there(s, &before, &text);
         if (status == TEMPER_OK && before.number > 0) {
             *place = before;
             return TEMPER_OK;
@@ -183,7 +182,7 @@ static temper_status tell_twin(const telling *t, size_t node, temper_json *step,
         return TEMPER_OK;
     }
     twin.number = number;
-    if ((status = story_origin(s, &twin)) || (status = story_record(s, &twin, &record, NULL, NULL)) ||
+    if ((status = story_origin(s, &twin)) || (status = story_record(s, &twin, &record, NULL)) ||
         (status = tm_row_id(record, id, s->error))) {
         return status;
     }
@@ -247,7 +246,7 @@ static temper_status tell_passed(const telling *t, size_t node, const char *what
     const story *s = t->s;
     const temper_json *after, *row = NULL;
     temper_json *changes = NULL, *step;
-    temper_status status = story_record(s, to, &after, NULL, NULL);
+    temper_status status = story_record(s, to, &after, NULL);
     if (status) {
         return status;
     }
@@ -304,7 +303,7 @@ static temper_status through_filter(const telling *t, size_t node, const story_p
 }
 
 /* Through any other stage: found again by its bytes, or at its end. */
-static temper_status through_other(const telling *t, size_t node, const char *canonical, size_t length,
+static temper_status through_other(const telling *t, size_t node, const story_text *text,
                                    const temper_json *record, int depth) {
     const story *s = t->s;
     const temper_json *outputs = tm_json_member(tm_json_element(s->nodes, node), "outputs");
@@ -317,7 +316,7 @@ static temper_status through_other(const telling *t, size_t node, const char *ca
         if (!story_is_rows(output) || strcmp(there.output, "dropped") == 0) {
             continue;
         }
-        status = find_there(s, &there, canonical, length);
+        status = find_there(s, &there, text);
         if (status == TEMPER_OK && there.number > 0) {
             found = true;
             status = tell_passed(t, node, "taken", 0, record, &there);
@@ -330,8 +329,8 @@ static temper_status through_other(const telling *t, size_t node, const char *ca
 static temper_status follow(const telling *t, const story_place *place, int depth) {
     const story *s = t->s;
     const temper_json *record = NULL;
-    const char *canonical = NULL;
-    size_t length = 0, i, j;
+    story_text text = {NULL, NULL, 0, 0};
+    size_t i, j;
     temper_status status = TEMPER_OK;
     for (i = 0; i < tm_json_length(s->nodes) && status == TEMPER_OK && depth < MOST_DEPTH; i++) {
         const temper_json *inputs = inputs_of(s, i), *filtered = filtered_input(s, i);
@@ -344,7 +343,7 @@ static temper_status follow(const telling *t, const story_place *place, int dept
                 continue;
             }
             if (record == NULL) {
-                status = story_record(s, place, &record, &canonical, &length);
+                status = story_record(s, place, &record, &text);
             }
             if (status == TEMPER_OK && filters && edge == filtered) {
                 status = through_filter(t, i, place, record, &known, depth);
@@ -353,7 +352,7 @@ static temper_status follow(const telling *t, const story_place *place, int dept
                 known = true;
             }
             if (status == TEMPER_OK && !known) {
-                status = through_other(t, i, canonical, length, record, depth);
+                status = through_other(t, i, &text, record, depth);
             }
         }
     }
@@ -369,8 +368,8 @@ temper_status story_of(const story *s, const story_place *place, const temper_js
     if (t.steps == NULL || whole == NULL) {
         return no_memory(s);
     }
-    if ((status = story_record(s, place, &record, NULL, NULL)) ||
-        (status = tm_row_id(record, id, s->error)) || (status = follow(&t, place, 0))) {
+    if ((status = story_record(s, place, &record, NULL)) || (status = tm_row_id(record, id, s->error)) ||
+        (status = follow(&t, place, 0))) {
         return status;
     }
     *out = whole;

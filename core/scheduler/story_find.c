@@ -221,7 +221,7 @@ static temper_status list_matches(finder *f, const temper_json **out) {
         temper_json *entry = tm_json_object(f->s.arena);
         const temper_json *record;
         char id[TM_ROW_ID];
-        if ((status = story_record(&f->s, &f->found[i], &record, NULL, NULL)) ||
+        if ((status = story_record(&f->s, &f->found[i], &record, NULL)) ||
             (status = tm_row_id(record, id, f->s.error))) {
             return status;
         }

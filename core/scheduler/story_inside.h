@@ -29,13 +29,18 @@ void story_close(const story *s, story_rows *rows);
 /* Steps through lines: *at is a byte offset, 0 at first. */
 bool story_next(const story_rows *rows, size_t *at, const char **line, size_t *length);
 bool story_line(const story_rows *rows, uint64_t number, const char **line, size_t *length);
+/* A row's bytes: as they stand, and canonical. A stage that passes a row on copies the ones or writes the others. */
+typedef struct story_text {
+    const char *raw, *canonical;
+    size_t raw_length, canonical_length;
+} story_text;
 /* The number of the line that has exactly these bytes, 0 when there is none. */
-uint64_t story_line_of(const story_rows *rows, const char *line, size_t length);
+uint64_t story_line_of(const story_rows *rows, const story_text *text);
 /* The member `number` of a dropped row, without parsing what follows it. */
 bool story_number(const char *line, size_t length, uint64_t *out);
-/* A row's record (parsed, in the story's arena) and its canonical text. */
+/* A row's record (parsed, in the story's arena), and its bytes when `text` is not NULL. */
 temper_status story_record(const story *s, const story_place *place, const temper_json **record,
-                           const char **canonical, size_t *length);
+                           story_text *text);
 const char *story_at(const story *s, const story_place *place); /* "chats:17" */
 bool story_is_rows(const temper_json *port);                    /* an edge, source or output with rows */
 

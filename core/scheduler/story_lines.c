@@ -74,12 +74,13 @@ bool story_line(const story_rows *rows, uint64_t number, const char **line, size
     return number > 0;
 }
 
-uint64_t story_line_of(const story_rows *rows, const char *line, size_t length) {
+uint64_t story_line_of(const story_rows *rows, const story_text *text) {
     const char *candidate;
     size_t at = 0, bytes;
     uint64_t number;
     for (number = 1; story_next(rows, &at, &candidate, &bytes); number++) {
-        if (bytes == length && memcmp(candidate, line, length) == 0) {
+        if ((bytes == text->raw_length && memcmp(candidate, text->raw, bytes) == 0) ||
+            (bytes == text->canonical_length && memcmp(candidate, text->canonical, bytes) == 0)) {
             return number;
         }
     }
@@ -138,11 +139,11 @@ bool story_number(const char *line, size_t length, uint64_t *out) {
 }
 
 temper_status story_record(const story *s, const story_place *place, const temper_json **record,
-                           const char **canonical, size_t *length) {
+                           story_text *text) {
     story_rows rows;
     const char *line;
     size_t bytes;
-    tm_buffer text = TM_BUFFER_INIT;
+    tm_buffer canonical = TM_BUFFER_INIT;
     temper_status status = story_open(s, place, &rows);
     if (status) {
         return status;
@@ -162,14 +163,18 @@ temper_status story_record(const story *s, const story_place *place, const tempe
         status = temper_fail_in(s->error, status, "row %s", story_at(s, place));
         goto out;
     }
-    status = tm_json_write(*record, &text, s->error);
-    if (status == TEMPER_OK && canonical != NULL) {
-        *canonical = tm_buffer_ok(&text) ? tm_arena_copy(s->arena, text.data, text.length) : NULL;
-        *length = text.length;
-        status = *canonical == NULL ? temper_fail(s->error, TEMPER_NO_MEMORY, "out of memory") : TEMPER_OK;
+    if (text != NULL && (status = tm_json_write(*record, &canonical, s->error)) == TEMPER_OK) {
+        text->raw = tm_arena_copy(s->arena, line, bytes);
+        text->raw_length = bytes;
+        text->canonical =
+            tm_buffer_ok(&canonical) ? tm_arena_copy(s->arena, canonical.data, canonical.length) : NULL;
+        text->canonical_length = canonical.length;
+        status = text->raw == NULL || text->canonical == NULL
+                     ? temper_fail(s->error, TEMPER_NO_MEMORY, "out of memory")
+                     : TEMPER_OK;
     }
 out:
-    tm_buffer_free(&text);
+    tm_buffer_free(&canonical);
     story_close(s, &rows);
     return status;
 }

@@ -6,6 +6,7 @@
 #include "lines_of.h"
 
 #include <stdlib.h>
+#include <temper/model.h>
 
 enum { SETS = 8 };
 
@@ -14,14 +15,14 @@ enum { SETS = 8 };
       "the share of " #letter ", beside the others'", "0.1")
 #define MIXTURE(P, S)                                                                                        \
     WEIGHT(P, S, a)                                                                                          \
-    WEIGHT(P, S, b) WEIGHT(P, S, c) WEIGHT(P, S, d) WEIGHT(P, S, e) WEIGHT(P, S, f) WEIGHT(P, S, g) WEIGHT(  \
-        P, S, h) P(S, integer, rows, "rows", "0", 0, 1e12, "rows", "",                                       \
-                   "how many rows; 0: as many as the shares allow", "0.1")                                   \
-        P(S, string, unit, "unit", "\"rows\"", 1, 0, "", "rows|words", "what weights are shares of", "0.1")  \
-            P(S, integer, repeat, "repeat", "1", 1, 1000, "times", "", "how often a row may be taken",       \
-              "0.1") P(S, strings, names, "names", "[]", 1, 0, "", "",                                       \
-                       "what the sets are called; none: a, b, c", "0.1")                                     \
-                P(S, string, salt, "salt", "\"\"", 1, 0, "", "", "another salt is another draw", "0.1")
+    WEIGHT(P, S, b)                                                                                          \
+    WEIGHT(P, S, c) WEIGHT(P, S, d) WEIGHT(P, S, e) WEIGHT(P, S, f) WEIGHT(P, S, g) WEIGHT(P, S, h) P(       \
+        S, integer, rows, "rows", "0", 0, 1e12, "rows", "", "how many rows; 0: as many as the shares allow", \
+        "0.1") P(S, string, unit, "unit", "\"rows\"", 1, 0, "", "rows|words", "what weights are shares of",  \
+                 "0.1") P(S, integer, repeat, "repeat", "1", 1, 1000, "times", "",                           \
+                          "how often a row may be taken", "0.1")                                             \
+        P(S, strings, names, "names", "[]", 1, 0, "", "", "what the sets are called; none: a, b, c", "0.1")  \
+            P(S, string, salt, "salt", "\"\"", 1, 0, "", "", "another salt is another draw", "0.1")
 TEMPER_PARAMETERS(mixture, MIXTURE)
 
 static const char *const letters[SETS] = {"a", "b", "c", "d", "e", "f", "g", "h"};
@@ -38,7 +39,7 @@ typedef struct set {
     double weight;
     row *rows; /* by turn */
     uint64_t count, words, characters;
-    uint64_t taken, taken_words, taken_characters;
+    uint64_t taken, taken_words, taken_characters, taken_tokens;
     uint64_t salt;
 } set;
 
@@ -49,7 +50,7 @@ typedef struct mix {
     size_t count;
     set *reading;
     filter_buffers buffers;
-    bool words;
+    bool words, has_tokens;
 } mix;
 
 /* One row of the mixture: which, and where it stands. */
@@ -285,13 +286,86 @@ static temper_status write_rows(mix *m, temper_pool *pool, temper_output *to, te
     return status;
 }
 
+/* --- tokens, by a model's own tokenizer ----------------------------------------------------------------------------- */
+
+typedef struct tokens {
+    const temper_model_service *service;
+    temper_model *model;
+    temper_buffer scratch;
+    uint64_t count;
+    temper_status status;
+    temper_error *error;
+} tokens;
+
+static int count_text_tokens(void *context, const temper_line *line, const temper_line_text_at *at) {
+    tokens *t = context;
+    temper_span text;
+    uint64_t count = 0;
+    if (!temper_line_text(line, at->node, &t->scratch, &text)) {
+        t->status = t->scratch.failed ? temper_no_memory(t->error) : TEMPER_OK;
+        return t->status != TEMPER_OK;
+    }
+    t->status = t->service->count_tokens(t->model, text.data, text.length, &count, t->error);
+    t->count += count;
+    return t->status != TEMPER_OK;
+}
+
+/* A row is counted once, however often it is taken. */
+static temper_status count_set_tokens(mix *m, set *s, tokens *t, temper_line_reader *reader) {
+    uint64_t i;
+    for (i = 0; i < s->count && i < s->taken; i++) {
+        uint64_t times = s->taken / s->count + (i < s->taken % s->count);
+        temper_line line;
+        t->count = 0;
+        if (!temper_line_read(reader, s->rows[i].text, s->rows[i].length, &line)) {
+            return temper_no_memory(t->error);
+        }
+        temper_line_texts(&line, NULL, NULL, count_text_tokens, t, NULL);
+        if (t->status) {
+            return t->status;
+        }
+        s->taken_tokens += t->count * times;
+        if (i % 1024 == 0) {
+            if (m->host->cancelled(m->host)) {
+                return temper_fail(t->error, TEMPER_CANCELLED, "stopped while counting tokens");
+            }
+            m->host->progress(m->host, i, s->taken, "records", "counting tokens");
+        }
+    }
+    return TEMPER_OK;
+}
+
+static temper_status count_tokens(mix *m, temper_error *error) {
+    const temper_input *input = m->host->input(m->host, "model");
+    tokens t = {.error = error};
+    temper_line_reader *reader;
+    temper_status status;
+    size_t i;
+    m->has_tokens = input != NULL;
+    if (input == NULL) {
+        return TEMPER_OK;
+    }
+    reader = temper_line_reader_new(m->host);
+    if (reader == NULL) {
+        return temper_no_memory(error);
+    }
+    temper_buffer_init(&t.scratch, m->host);
+    status = m->host->open_model(m->host, input, &t.service, &t.model, error);
+    for (i = 0; i < m->count && status == TEMPER_OK; i++) {
+        status = count_set_tokens(m, &m->sets[i], &t, reader);
+    }
+    temper_buffer_free(&t.scratch);
+    temper_line_reader_free(reader);
+    return status;
+}
+
 static double share(uint64_t part, uint64_t whole) {
     return whole == 0 ? 0.0 : (double)part / (double)whole;
 }
 
 static temper_status write_numbers(mix *m, temper_output *shares, temper_output *metrics,
                                    temper_error *error) {
-    uint64_t rows = 0, words = 0, characters = 0;
+    uint64_t rows = 0, words = 0, characters = 0, all_tokens = 0;
     char name[64];
     temper_row numbers;
     temper_status status = TEMPER_OK;
@@ -300,11 +374,15 @@ static temper_status write_numbers(mix *m, temper_output *shares, temper_output 
         rows += m->sets[i].taken;
         words += m->sets[i].taken_words;
         characters += m->sets[i].taken_characters;
+        all_tokens += m->sets[i].taken_tokens;
     }
     temper_row_begin(&numbers, m->host);
     temper_row_integer(&numbers, "rows", rows);
     temper_row_integer(&numbers, "words", words);
     temper_row_integer(&numbers, "characters", characters);
+    if (m->has_tokens) {
+        temper_row_integer(&numbers, "tokens", all_tokens);
+    }
     for (i = 0; i < m->count && status == TEMPER_OK; i++) {
         const set *s = &m->sets[i];
         temper_row line;
@@ -321,6 +399,12 @@ static temper_status write_numbers(mix *m, temper_output *shares, temper_output 
         temper_row_integer(&line, "words", s->taken_words);
         temper_row_number(&line, "word_share", share(s->taken_words, words));
         temper_row_integer(&line, "characters", s->taken_characters);
+        if (m->has_tokens) {
+            temper_row_integer(&line, "tokens", s->taken_tokens);
+            temper_row_number(&line, "token_share", share(s->taken_tokens, all_tokens));
+            snprintf(name, sizeof name, "token_share_%s", letters[i]);
+            temper_row_number(&numbers, name, share(s->taken_tokens, all_tokens));
+        }
         temper_row_number(&line, "times", share(s->taken, s->count));
         status = temper_row_write(&line, shares, m->host, error);
     }
@@ -370,7 +454,8 @@ static temper_status run(void *self, const temper_host *host, temper_error *erro
         status = read_set(&m, &m.sets[i], pool, error);
         status = status ? temper_fail_in(error, status, "input %s", letters[i]) : TEMPER_OK;
     }
-    if (status || (status = decide(&m, error)) || (status = host->output(host, "records", &records, error)) ||
+    if (status || (status = decide(&m, error)) || (status = count_tokens(&m, error)) ||
+        (status = host->output(host, "records", &records, error)) ||
         (status = host->output(host, "shares", &shares, error)) ||
         (status = host->output(host, "metrics", &metrics, error))) {
         goto out;
@@ -383,21 +468,27 @@ out:
     return status;
 }
 
-static const temper_port *const inputs[] = {TEMPER_PORT(TEMPER_RECORDS, "a", 0, "", "the first set"),
-                                            TEMPER_PORT(TEMPER_RECORDS, "b", TEMPER_OPTIONAL, "", "another"),
-                                            TEMPER_PORT(TEMPER_RECORDS, "c", TEMPER_OPTIONAL, "", "another"),
-                                            TEMPER_PORT(TEMPER_RECORDS, "d", TEMPER_OPTIONAL, "", "another"),
-                                            TEMPER_PORT(TEMPER_RECORDS, "e", TEMPER_OPTIONAL, "", "another"),
-                                            TEMPER_PORT(TEMPER_RECORDS, "f", TEMPER_OPTIONAL, "", "another"),
-                                            TEMPER_PORT(TEMPER_RECORDS, "g", TEMPER_OPTIONAL, "", "another"),
-                                            TEMPER_PORT(TEMPER_RECORDS, "h", TEMPER_OPTIONAL, "", "another"),
-                                            NULL};
+static const temper_port *const inputs[] = {
+    TEMPER_PORT(TEMPER_RECORDS, "a", 0, "", "the first set"),
+    TEMPER_PORT(TEMPER_RECORDS, "b", TEMPER_OPTIONAL, "", "another"),
+    TEMPER_PORT(TEMPER_RECORDS, "c", TEMPER_OPTIONAL, "", "another"),
+    TEMPER_PORT(TEMPER_RECORDS, "d", TEMPER_OPTIONAL, "", "another"),
+    TEMPER_PORT(TEMPER_RECORDS, "e", TEMPER_OPTIONAL, "", "another"),
+    TEMPER_PORT(TEMPER_RECORDS, "f", TEMPER_OPTIONAL, "", "another"),
+    TEMPER_PORT(TEMPER_RECORDS, "g", TEMPER_OPTIONAL, "", "another"),
+    TEMPER_PORT(TEMPER_RECORDS, "h", TEMPER_OPTIONAL, "", "another"),
+    TEMPER_PORT(TEMPER_MODEL, "model", TEMPER_OPTIONAL, "",
+                "whose tokens to count; none: words and characters only"),
+    NULL};
 static const temper_port *const outputs[] = {
     TEMPER_PORT(TEMPER_RECORDS, "records", 0, "", "the mixture, in an order of its own"),
-    TEMPER_PORT(TEMPER_RECORDS, "shares", 0,
-                "set, weight, available, rows, row_share, words, word_share, characters, times",
-                "what each set came to"),
-    TEMPER_PORT(TEMPER_METRICS, "metrics", 0, "", "rows, words, characters, row_share_a, word_share_a, …"),
+    TEMPER_PORT(
+        TEMPER_RECORDS, "shares", 0,
+        "set, weight, available, rows, row_share, words, word_share, characters, times, tokens, token_share",
+        "what each set came to"),
+    TEMPER_PORT(
+        TEMPER_METRICS, "metrics", 0, "",
+        "rows, words, characters, row_share_a, word_share_a, …; with a model tokens, token_share_a, …"),
     NULL};
 
 const temper_stage filter_mixture_stage = {

@@ -127,11 +127,69 @@ static void test_why_of_other_stages(void **state) {
     assert_has(p->out, "count.numbers:2\n");
 }
 
+/* The shipped chain, on a row for each reason to go. */
+static void test_clean_recipe(void **state) {
+    program *p = *state;
+    program_write(p, "chats.jsonl",
+                  "{\"messages\":[{\"role\":\"user\",\"content\":\"Where does the river "
+                  "end?\"},{\"role\":\"assistant\",\"content\":"
+                  "\"It ends in the sea, past the old mill and the harbour wall.\"}]}\n"
+                  "{\"messages\":[{\"role\":\"user\",\"content\":\"Hm\"},{\"role\":\"assistant\",\"content\":"
+                  "\"It\\ufffd is late "
+                  "in the day.\"}]}\n"
+                  "{\"messages\":[{\"role\":\"user\",\"content\":\"Hello\"},{\"role\":\"assistant\","
+                  "\"content\":\"\"}]}\n"
+                  "{\"messages\":[{\"role\":\"user\",\"content\":\"As an AI, who are "
+                  "you?\"},{\"role\":\"assistant\",\"content\":"
+                  "\"As an AI, I am nobody, and I like it.\"}]}\n"
+                  "{\"messages\":[{\"role\":\"user\",\"content\":\"Tell me a "
+                  "tale.\"},{\"role\":\"assistant\",\"content\":\"Once he "
+                  "went home and ate bread, and ate bread, and ate bread, and ate bread, and ate bread, and "
+                  "ate bread\"}]}\n"
+                  "{\"messages\":[{\"role\":\"user\",\"content\":\"Wo endet der "
+                  "Fluss?\"},{\"role\":\"assistant\",\"content\":\"Er endet "
+                  "im Meer, hinter der alten Mühle und der Mauer des Hafens.\"}]}\n"
+                  "{\"messages\":[{\"role\":\"user\",\"content\":\"where does the river "
+                  "end?\"},{\"role\":\"assistant\",\"content\":"
+                  "\"It ends in the sea, past the old mill and the harbour wall.\"}]}\n"
+                  "{\"messages\":[{\"role\":\"user\",\"content\":\"What do bees eat in the "
+                  "winter?\"},{\"role\":\"assistant\","
+                  "\"content\":\"Honey, which they made in the summer for this very purpose.\"}]}\n");
+    program_write(p, "phrases.txt", "as an AI\n");
+    assert_int_equal(program_run(p, "run " TEST_SOURCE_FOLDER
+                                    "/recipes/clean.lua --set chats=chats.jsonl --name clean "
+                                    "--set held_out=0"),
+                     0);
+    assert_has(p->out, "replacement");
+    assert_has(p->out, "too_short");
+    assert_has(p->out, "other_language");
+    assert_int_equal(program_run(p, "why clean chats:2"), 0);
+    assert_has(p->out, "charset        DROPPED  replacement");
+    assert_int_equal(program_run(p, "why clean chats:4"), 0);
+    assert_has(p->out, "phrases        DROPPED");
+    assert_int_equal(program_run(p, "why clean chats:5"), 0);
+    assert_has(p->out, "repetition     DROPPED  loop");
+    assert_int_equal(program_run(p, "why clean chats:6"), 0);
+    assert_has(p->out, "language       DROPPED  other_language");
+    /* A twin is named by where it came from, not by its number in the stage. */
+    assert_int_equal(program_run(p, "why clean chats:7"), 0);
+    assert_has(p->out, "duplicates     DROPPED");
+    assert_has(p->out, "twin ");
+    assert_has(p->out, "  chats:1\n");
+    /* To the end of the chain, where rows are found again by their bytes. */
+    assert_int_equal(program_run(p, "why clean chats:8"), 0);
+    assert_has(p->out, "duplicates     kept     duplicates.kept:2\n");
+    assert_has(p->out, "select         taken    select.train:2\n");
+    assert_int_equal(program_run(p, "why clean select.train:2"), 0);
+    assert_has(p->out, "chats:8\n");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_table_and_page, program_setup, program_teardown),
         cmocka_unit_test_setup_teardown(test_bound, program_setup, program_teardown),
         cmocka_unit_test_setup_teardown(test_why, program_setup, program_teardown),
+        cmocka_unit_test_setup_teardown(test_clean_recipe, program_setup, program_teardown),
         cmocka_unit_test_setup_teardown(test_why_of_other_stages, program_setup, program_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

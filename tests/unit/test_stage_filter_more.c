@@ -422,6 +422,14 @@ static void mixture_shares(void **state) {
     run_ok(&f, "{\"unit\":\"words\"}"); /* 30 words of b: 10 rows of a */
     assert_true(fake_host_number(f.host, "shares", 0, "rows") == 10);
     assert_true(fake_host_number(f.host, "metrics", 0, "word_share_a") == 0.5);
+    { /* the script's tokens are words */
+        static fake_model model;
+        fake_host_model(f.host, "model", &model);
+        run_ok(&f, "{\"repeat\":2}"); /* b's 30 rows twice, and 60 of a */
+        assert_true(fake_host_number(f.host, "metrics", 0, "tokens") == 60 * 3 + 60);
+        assert_true(fake_host_number(f.host, "metrics", 0, "token_share_a") == 0.75);
+        assert_true(fake_host_number(f.host, "shares", 1, "tokens") == 60);
+    }
     run_fails(&f, "{\"rows\":500}", "need more than there is: at most 60");
     run_fails(&f, "{\"weights.a\":0,\"weights.b\":0}", "every weight is 0");
     fake_host_records(f.host, "b", "");
