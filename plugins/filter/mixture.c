@@ -2,7 +2,7 @@
  *
  * Invariants: which rows are taken, and their order in the mixture, depends on the rows' bytes, the inputs' names and the parameters alone:
  * of each set the rows with the lowest salted hashes, and all of them by another. A weight is a share of rows or of words. A set
- * that has too little is taken whole, again and again up to `repeat` times, or bounds the mixture's size: nothing is made up. */
+ * that has too little is taken whole, again and again up to `times`, or bounds the mixture's size: nothing is made up. */
 #include "lines_of.h"
 
 #include <stdlib.h>
@@ -16,13 +16,15 @@ enum { SETS = 8 };
 #define MIXTURE(P, S)                                                                                        \
     WEIGHT(P, S, a)                                                                                          \
     WEIGHT(P, S, b)                                                                                          \
-    WEIGHT(P, S, c) WEIGHT(P, S, d) WEIGHT(P, S, e) WEIGHT(P, S, f) WEIGHT(P, S, g) WEIGHT(P, S, h) P(       \
+    WEIGHT(P, S, c)                                                                                          \
+    WEIGHT(P, S, d) WEIGHT(P, S, e) WEIGHT(P, S, f) WEIGHT(P, S, g) WEIGHT(P, S, h) P(                       \
         S, integer, rows, "rows", "0", 0, 1e12, "rows", "", "how many rows; 0: as many as the shares allow", \
-        "0.1") P(S, string, unit, "unit", "\"rows\"", 1, 0, "", "rows|words", "what weights are shares of",  \
-                 "0.1") P(S, integer, repeat, "repeat", "1", 1, 1000, "times", "",                           \
-                          "how often a row may be taken", "0.1")                                             \
-        P(S, strings, names, "names", "[]", 1, 0, "", "", "what the sets are called; none: a, b, c", "0.1")  \
-            P(S, string, salt, "salt", "\"\"", 1, 0, "", "", "another salt is another draw", "0.1")
+        "0.1")                                                                                               \
+        P(S, string, unit, "unit", "\"rows\"", 1, 0, "", "rows|words", "what weights are shares of", "0.1")  \
+            P(S, integer, times, "times", "1", 1, 1000, "times", "", "how often a row may be taken", "0.1")  \
+                P(S, strings, names, "names", "[]", 1, 0, "", "", "what the sets are called; none: a, b, c", \
+                  "0.1")                                                                                     \
+                    P(S, string, salt, "salt", "\"\"", 1, 0, "", "", "another salt is another draw", "0.1")
 TEMPER_PARAMETERS(mixture, MIXTURE)
 
 static const char *const letters[SETS] = {"a", "b", "c", "d", "e", "f", "g", "h"};
@@ -141,7 +143,7 @@ static temper_status read_set(mix *m, set *s, temper_pool *pool, temper_error *e
 /* --- how many of each -------------------------------------------------------------------------------------------------- */
 
 static double available(const mix *m, const set *s) {
-    return (double)(m->words ? s->words : s->count) * (double)m->p->repeat;
+    return (double)(m->words ? s->words : s->count) * (double)m->p->times;
 }
 
 /* The size at which the scarcest set is used up; what is asked for, if that is less. */
@@ -201,7 +203,7 @@ static temper_status decide(mix *m, temper_error *error) {
             return temper_fail(
                 error, TEMPER_INVALID,
                 "%lld rows in these shares need more than there is: at most %.0f; lower \"rows\", change "
-                "weights, or let rows \"repeat\"",
+                "weights, or raise \"times\"",
                 (long long)m->p->rows, size);
         }
         size = (double)m->p->rows;
@@ -209,10 +211,10 @@ static temper_status decide(mix *m, temper_error *error) {
     for (i = 0; i < m->count; i++) {
         set *s = &m->sets[i];
         if (m->words) {
-            take_words(s, size * s->weight / weights, (uint64_t)m->p->repeat);
+            take_words(s, size * s->weight / weights, (uint64_t)m->p->times);
         } else {
             uint64_t share = (uint64_t)(size * s->weight / weights + 0.5);
-            uint64_t most = s->count * (uint64_t)m->p->repeat;
+            uint64_t most = s->count * (uint64_t)m->p->times;
             take_rows(s, share < most ? share : most);
         }
         rows += s->taken;

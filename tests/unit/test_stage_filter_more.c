@@ -416,7 +416,7 @@ static void mixture_shares(void **state) {
     run_ok(&f, "{\"weights.a\":3,\"rows\":40}");
     assert_int_equal(fake_host_count(f.host, "records"), 40);
     assert_true(fake_host_number(f.host, "shares", 0, "rows") == 30);
-    run_ok(&f, "{\"repeat\":3}"); /* b's rows three times: 90 of each */
+    run_ok(&f, "{\"times\":3}"); /* b's rows three times: 90 of each */
     assert_int_equal(fake_host_count(f.host, "records"), 180);
     assert_true(fake_host_number(f.host, "shares", 1, "times") == 3);
     run_ok(&f, "{\"unit\":\"words\"}"); /* 30 words of b: 10 rows of a */
@@ -425,7 +425,7 @@ static void mixture_shares(void **state) {
     { /* the script's tokens are words */
         static fake_model model;
         fake_host_model(f.host, "model", &model);
-        run_ok(&f, "{\"repeat\":2}"); /* b's 30 rows twice, and 60 of a */
+        run_ok(&f, "{\"times\":2}"); /* b's 30 rows twice, and 60 of a */
         assert_true(fake_host_number(f.host, "metrics", 0, "tokens") == 60 * 3 + 60);
         assert_true(fake_host_number(f.host, "metrics", 0, "token_share_a") == 0.75);
         assert_true(fake_host_number(f.host, "shares", 1, "tokens") == 60);
