@@ -7,6 +7,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
+#include <temper/rng.h>
 
 #include <cmocka.h>
 
@@ -153,6 +154,162 @@ static void written_and_opened(const lm_config *config, const char *profile) {
     free(adapter.data);
 }
 
+/* --- several adapters on one base --- */
+
+static float drawn(uint64_t stream, size_t i) {
+    return (float)(0.4 * (temper_random_unit(77, stream, i) - 0.5));
+}
+
+/* An adapter under adapters/N/: queries and downs of every layer; `which` decides values and rank. */
+static void put_adapter(memory_files *folder, const lm_config *config, size_t place, size_t rank,
+                        uint64_t which) {
+    static const lm_role targets[] = {LM_QUERY, LM_DOWN};
+    lm_adapter_config settings = {.rank = rank, .alpha = 2.0 * (double)rank};
+    lm_tensor tensors[16];
+    char names[16][160];
+    static const char *const paths[2][2] = {
+        {"adapters/0/adapter_model.safetensors", "adapters/0/adapter_config.json"},
+        {"adapters/1/adapter_model.safetensors", "adapters/1/adapter_config.json"}};
+    size_t count = 0;
+    bytes data = {malloc(BYTES), 0};
+    for (size_t t = 0; t < 2; t++) {
+        settings.targets[targets[t]] = true;
+        for (size_t layer = 0; layer < config->layers; layer++) {
+            unsigned sides;
+            size_t shape[2];
+            lm_role_shape(config, targets[t], &sides, shape);
+            for (int second = 0; second < 2; second++) {
+                size_t rows = second ? shape[0] : rank, columns = second ? rank : shape[1];
+                float *values = malloc(rows * columns * sizeof *values);
+                for (size_t i = 0; i < rows * columns; i++) {
+                    values[i] = drawn(which * 1000 + t * 100 + layer * 10 + (size_t)second, i);
+                }
+                lm_adapter_name(config, targets[t], layer, second ? 'B' : 'A', names[count],
+                                sizeof names[count]);
+                tensors[count] = (lm_tensor){.name = names[count],
+                                             .dtype = LM_F32,
+                                             .rank = 2,
+                                             .shape = {rows, columns},
+                                             .data = values,
+                                             .bytes = rows * columns * sizeof *values};
+                count++;
+            }
+        }
+    }
+    must(lm_safetensors_write(tensors, count, NULL, 0, append, &data, &cause));
+    memory_put(folder, paths[place][0], data.data, data.count);
+    char *text = lm_adapter_config_write(config, &settings, "base");
+    memory_put_text(folder, paths[place][1], text);
+    free(text);
+    free(data.data);
+    for (size_t i = 0; i < count; i++) {
+        free((void *)(uintptr_t)tensors[i].data);
+    }
+}
+
+static double apart(const lm_real *a, const lm_real *b, size_t count) {
+    double worst = 0;
+    for (size_t i = 0; i < count; i++) {
+        worst = fmax(worst, fabs((double)a[i] - (double)b[i]));
+    }
+    return worst;
+}
+
+/* W + sum of weight * 2 B A over the two adapters, or, `crossed`, W + 2 (w1 B1 + w2 B2)(A1 + A2). */
+static void add_deltas(lm_model *model, const double *weights, bool crossed) {
+    static const lm_role targets[] = {LM_QUERY, LM_DOWN};
+    for (size_t t = 0; t < 2; t++) {
+        for (size_t layer = 0; layer < model->config.layers; layer++) {
+            lm_linear *linear = lm_model_linear(model, targets[t], layer);
+            for (size_t i = 0; i < linear->outputs; i++) {
+                for (size_t j = 0; j < linear->inputs; j++) {
+                    double sum = 0;
+                    for (size_t r = 0; r < 2; r++) {
+                        double a[2], b[2];
+                        for (size_t which = 0; which < 2; which++) {
+                            uint64_t stream = (which + 1) * 1000 + t * 100 + layer * 10;
+                            a[which] = (double)drawn(stream, r * linear->inputs + j);
+                            b[which] = weights[which] * (double)drawn(stream + 1, i * 2 + r);
+                        }
+                        sum += crossed ? (a[0] + a[1]) * (b[0] + b[1]) : a[0] * b[0] + a[1] * b[1];
+                    }
+                    linear->w[i * linear->inputs + j] += (lm_real)(2.0 * sum);
+                }
+            }
+        }
+    }
+}
+
+static void several_adapters(void **state) {
+    static lm_real base[ROWS * 80], first[ROWS * 80], alone[ROWS * 80], both[ROWS * 80], wanted[ROWS * 80];
+    static const double weights[] = {1.0, -0.5};
+    lm_config config = tiny_llama(32);
+    size_t values = ROWS * config.vocabulary;
+    memory_files folder = {0}, single = {0}, plain = {0};
+    bytes data = {malloc(BYTES), 0};
+    lm_context context;
+    lm_model *model = NULL, *opened = NULL;
+    const char *reason;
+    (void)state;
+    must(lm_context_init(&context, lm_kernels_choose(NULL, &reason), "f32/1", lm_serial(), &cause));
+    must(lm_model_init(&context, &config, 8, 0.2, &model, &cause));
+    must(lm_model_write(model, LM_F32, append, &data, &cause));
+    lm_model_close(model);
+    put_config(&folder, "base/config.json", &config);
+    memory_put(&folder, "base/model.safetensors", data.data, data.count);
+    put_config(&single, "base/config.json", &config);
+    memory_put(&single, "base/model.safetensors", data.data, data.count);
+    put_config(&plain, "config.json", &config);
+    memory_put(&plain, "model.safetensors", data.data, data.count);
+    put_adapter(&folder, &config, 0, 2, 1);
+    put_adapter(&folder, &config, 1, 2, 2);
+    put_adapter(&single, &config, 0, 2, 1);
+    assert_int_equal(lm_adapter_count(&folder.set), 2);
+
+    must(lm_model_open_weighted(&context, &folder.set, weights, NULL, NULL, &opened, &cause));
+    assert_int_equal(opened->adapters, 2);
+    run(&context, opened, both);
+    must(lm_model_select(opened, LM_NO_ADAPTER, &cause));
+    run(&context, opened, base);
+    must(lm_model_select(opened, 0, &cause));
+    run(&context, opened, first);
+    must(lm_model_select(opened, LM_ALL_ADAPTERS, &cause));
+    run(&context, opened, wanted);
+    assert_memory_equal(wanted, both, values * sizeof *both); /* and back */
+    assert_int_equal(lm_model_select(opened, 2, &cause), TEMPER_INVALID);
+    lm_model_close(opened);
+
+    /* One of several is what it is by itself; none is the base: to the bit. */
+    must(lm_model_open(&context, &single.set, &opened, &cause));
+    run(&context, opened, alone);
+    assert_memory_equal(first, alone, values * sizeof *first);
+    lm_model_close(opened);
+    must(lm_model_open_training(&context, &plain.set, &opened, &cause));
+    run(&context, opened, wanted);
+    assert_memory_equal(base, wanted, values * sizeof *base);
+
+    /* Together they are the sum of what each adds ... */
+    add_deltas(opened, weights, false);
+    must(lm_model_pack(&context, opened, false, &cause));
+    run(&context, opened, wanted);
+    double size = apart(both, base, values);
+    assert_true(size > 0.01);
+    assert_true(apart(both, wanted, values) < 1e-4 * size + 1e-5);
+    lm_model_close(opened);
+    /* ... and not the product of sums, which has every A times every B. */
+    must(lm_model_open_training(&context, &plain.set, &opened, &cause));
+    add_deltas(opened, weights, true);
+    must(lm_model_pack(&context, opened, false, &cause));
+    run(&context, opened, wanted);
+    assert_true(apart(both, wanted, values) > 0.05 * size);
+    lm_model_close(opened);
+    lm_context_free(&context);
+    memory_free(&folder);
+    memory_free(&single);
+    memory_free(&plain);
+    free(data.data);
+}
+
 static void llama(void **state) {
     lm_config config = tiny_llama(32);
     (void)state;
@@ -170,6 +327,7 @@ static void gpt_neo(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(several_adapters),
         cmocka_unit_test(llama),
         cmocka_unit_test(gpt_neo),
     };
