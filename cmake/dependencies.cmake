@@ -31,6 +31,7 @@ temper_require(LUA lua5.4 liblua5.4-dev)
 temper_require(JEMALLOC jemalloc libjemalloc-dev)
 temper_require(PCRE2 libpcre2-8 libpcre2-dev)
 temper_require(UTF8PROC libutf8proc libutf8proc-dev)
+pkg_check_modules(VECTORSCAN QUIET IMPORTED_TARGET GLOBAL libhs) # libvectorscan-dev; faster phrase lists where it is
 temper_require(XXHASH libxxhash libxxhash-dev)
 temper_require(SIMDJSON simdjson libsimdjson-dev)
 temper_find(CLD2 cld2 cld2/public/compact_lang_det.h libcld2-dev)

@@ -13,7 +13,7 @@
 #include "lines/texts.h"
 #include "support/records.h"
 
-enum { FILTER_EVIDENCE = 240, FILTER_MOST_RULES = 16 };
+enum { FILTER_EVIDENCE = 240, FILTER_MOST_RULES = 256 };
 
 typedef struct filter_verdict {
     const char *rule; /* one of the stage's rules; NULL: keep */

@@ -160,6 +160,54 @@ static void duplicates_keep_the_first(void **state) {
     fake_host_free(f.host);
 }
 
+static const char rule_list[] = "@rule nod strip-opening first\n"
+                                "@regex ^\\W*(?:certainly|of course)[!.,]\n"
+                                "@yes Certainly! Yes.\n"
+                                "@no She was certainly! late.\n"
+                                "@rule offer strip answers\n"
+                                "I hope this helps\n"
+                                "@rule old replace\n"
+                                "@with Anna\n"
+                                "Bob\n"
+                                "@rule bold mark answers\n"
+                                "@regex \\*\\*\\w+\\*\\*\n"
+                                "@rule isms drop answers\n"
+                                "as an AI\n";
+
+static void phrases_change_rows(void **state) {
+    fixture f = open_stage("phrases");
+    (void)state;
+    fake_host_text(f.host, "phrases", rule_list);
+    fake_host_records(f.host, "records",
+                      "{\"messages\":[{\"role\":\"user\",\"content\":\"Certainly! "
+                      "Bob?\"},{\"role\":\"assistant\",\"content\":"
+                      "\"Certainly! of course, it is \\\"red\\\".\\nI hope this helps. Bob\"}],\"n\":1}\n"
+                      "{\"messages\":[{\"role\":\"assistant\",\"content\":\"Go. I hope this helps!\"}]}\n"
+                      "{\"marks\":[\"x\"],\"response\":\"a **b** c\"}\n"
+                      "{\"response\":\"a **b** c **d**\"}\n"
+                      "{\"response\":\"I hope this helps.\"}\n"
+                      "{\"prompt\":\"as an AI\",\"response\":\"plain\"}\n"
+                      "{\"response\":\"Certainly! As an AI, no.\"}\n");
+    run_ok(&f, "{}");
+    assert_string_equal(fake_host_output(f.host, "kept"),
+                        "{\"messages\":[{\"role\":\"user\",\"content\":\"Certainly! "
+                        "Anna?\"},{\"role\":\"assistant\",\"content\":"
+                        "\"It is \\\"red\\\".\\nAnna\"}],\"n\":1}\n"
+                        "{\"messages\":[{\"role\":\"assistant\",\"content\":\"Go.\"}]}\n"
+                        "{\"marks\":[\"x\",\"bold\"],\"response\":\"a **b** c\"}\n"
+                        "{\"response\":\"a **b** c **d**\",\"marks\":[\"bold\"]}\n"
+                        "{\"prompt\":\"as an AI\",\"response\":\"plain\"}\n");
+    assert_dropped(&f, 0, "offer", 5, "and nothing is left without it");
+    assert_dropped(&f, 1, "isms", 7, "response");
+    assert_int_equal(fake_host_count(f.host, "changed"), 4);
+    assert_string_equal(fake_host_string(f.host, "changed", 0, "rule"), "old");
+    assert_string_equal(fake_host_string(f.host, "changed", 1, "field"), "messages[0].content");
+    assert_true(fake_host_number(f.host, "metrics", 0, "changed_bold") == 2);
+    fake_host_try_backwards(f.host, f.stage, "{}");
+    fake_host_try_allocations(f.host, f.stage, "{\"portable\":true}");
+    fake_host_free(f.host);
+}
+
 static const char alike[] =
     "{\"text\":\"the quick brown fox jumps over the lazy dog and runs away\",\"score\":1}\n"
     "{\"text\":\"nothing like it was ever said before in this long garden of ours\",\"score\":2}\n"
@@ -335,6 +383,7 @@ int main(void) {
         cmocka_unit_test(evidence_is_cut_between_characters),
         cmocka_unit_test(phrases_refuse_what_they_cannot_judge),
         cmocka_unit_test(duplicates_keep_the_first),
+        cmocka_unit_test(phrases_change_rows),
         cmocka_unit_test(duplicates_of_many),
         cmocka_unit_test(duplicates_that_are_nearly_equal),
         cmocka_unit_test(duplicates_spill),
