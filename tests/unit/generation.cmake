@@ -1,6 +1,7 @@
 temper_test(forward test_forward.c LINK lm-model lm-kernels tm-base m LABELS threads)
 temper_test(sampler test_sampler.c LINK lm-generate m)
 temper_test(generate test_generate.c LINK lm-generate tm-base m LABELS threads)
+temper_test(team test_team.c LINK lm-layers lm-kernels tm-base LABELS threads)
 temper_test(prefixes test_prefixes.c LINK lm-generate tm-base m LABELS threads)
 temper_test(model-files test_model_files.c LINK lm-train lm-files m)
 temper_test(native-text test_native_text.c ../../plugins/native/text.c)

@@ -20,6 +20,8 @@
 #include <stdlib.h>
 
 enum { LM_QUERY_BLOCK = 48, LM_KEYS_AT_ONCE = 512, LM_BACKWARD_BLOCK = 64 };
+/* What a kv head of a sequence costs besides its keys: small products, one after another. */
+enum { A_GROUP_WORK = 1 << 16 };
 
 static size_t panels(size_t n) {
     return (n + LM_PANEL - 1) / LM_PANEL;
@@ -424,7 +426,8 @@ temper_status lm_attention_forward(const lm_context *context, const lm_config *c
                                sequences[i].cache->capacity);
         }
         keys = end > keys ? end : keys;
-        work += sequences[i].n * end * config->heads * (2 * config->head_size + 8);
+        work += sequences[i].n * end * config->heads * (2 * config->head_size + LM_EXP_WORK) +
+                config->kv_heads * A_GROUP_WORK;
     }
     attention_job job = {context,
                          config,

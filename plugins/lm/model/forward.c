@@ -498,6 +498,19 @@ static void cap_range(void *argument, size_t begin, size_t end, size_t worker) {
     lm_soft_cap(job->context, job->logits + begin * job->n, 1, job->cap, (end - begin) * job->n);
 }
 
+typedef struct head_job {
+    const lm_context *context;
+    const lm_model *model;
+    const lm_real *x;
+    size_t rows;
+    lm_real *logits;
+} head_job;
+
+static void run_head(void *argument) {
+    const head_job *job = argument;
+    lm_linear_forward(job->context, &job->model->head, job->x, job->rows, job->logits, NULL);
+}
+
 temper_status lm_model_logits(const lm_context *context, const lm_model *self, const lm_real *final_normed,
                               const size_t *row_index, size_t rows, lm_real *logits, temper_error *error) {
     size_t n = self->config.hidden;
@@ -512,7 +525,8 @@ temper_status lm_model_logits(const lm_context *context, const lm_model *self, c
         final_normed = chosen;
     }
     if (!status) {
-        lm_linear_forward(context, &self->head, final_normed, rows, logits, NULL);
+        head_job head = {context, self, final_normed, rows, logits};
+        lm_context_together(context, run_head, &head);
         if (self->config.final_cap > 0) {
             cap_job job = {context, logits, (lm_real)self->config.final_cap, self->config.vocabulary};
             lm_context_ranges(context, rows * job.n * 8, rows, 1, cap_range, &job);
