@@ -281,8 +281,10 @@ void lm_config_write_rope(json_t *root, const lm_architecture *row, const lm_con
         json_object_set_new(root, row->keys->partial == NULL ? "partial_rotary_factor" : row->keys->partial,
                             json_real(part));
     }
-    if (config->scaling.kind == LM_ROPE_LONG) {
-        json_object_set_new(root, "original_max_position_embeddings",
-                            json_integer((json_int_t)config->scaling.original));
+    if (config->scaling.kind == LM_ROPE_LONG ||
+        strcmp(row->model_type, "phi3") == 0) { /* always there in phi3's */
+        double original =
+            config->scaling.kind == LM_ROPE_LONG ? config->scaling.original : (double)config->context;
+        json_object_set_new(root, "original_max_position_embeddings", json_integer((json_int_t)original));
     }
 }
