@@ -183,8 +183,9 @@ def difference(found, wanted):
     return max(float(numpy.abs(f - w).max() / numpy.abs(w).max()) for f, w in zip(found, wanted))
 
 
-# What the format cannot say, and llama.cpp does not do.
-NOT_IN_GGUF = {"mistral": "a window of mistral", "qwen2-window-yarn": "a window of qwen2",
+# What the format cannot say, or llama.cpp does not do, so that such a file is refused or another model.
+NOT_IN_GGUF = {"phi3": "a window of phi3", "phi3-longrope": "longrope that is read", "qwen2-window-yarn": "yarn that is read",
+               "mistral": "a window of mistral",
                "qwen3-biased": "a window of qwen3", "gemma2-uncapped": "that there is no cap",
                "gpt2-untied-gelu": "n_inner, activation", "gpt_neox-sequential": "activation",
                "gemma3": "query_pre_attn_scalar", "gemma3-linear": "query_pre_attn_scalar, layer_types"}
