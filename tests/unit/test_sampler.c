@@ -226,6 +226,76 @@ static void draws_follow_the_distribution(void **state) {
     lm_sampler_close(&sampler);
 }
 
+/* Draws through penalties and biases follow the softmax of the changed logits; what is reported is the model's own. */
+static void penalised_draws_follow_theirs(void **state) {
+    enum { N = 40, DRAWS = 100000 };
+    static const int32_t prompt[] = {4, 1, 9}, answer[] = {3, 1, 3, 17};
+    static const lm_bias bias[] = {{0, 1.5}, {12, -2}, {30, 3}};
+    lm_sampler sampler = sampler_for(N);
+    lm_request request = {.prompt = prompt, .prompt_count = 3, .penalties = {1.4, 0.7, 0.3, bias, 3}};
+    lm_sampling sampling = {0.9, 0, 1, 0};
+    lm_real logits[N];
+    double p[N], sum = 0, own = 0, statistic = 0;
+    size_t counts[N] = {0};
+    (void)state;
+    for (size_t i = 0; i < N; i++) {
+        double logit = logits[i] = (lm_real)(1.5 * sin((double)i * 0.7));
+        own += exp((double)logits[i]);
+        bool there = i == 4 || i == 1 || i == 9 || i == 3 || i == 17;
+        logit = there ? logit > 0 ? logit / 1.4 : logit * 1.4 : logit;
+        logit -= i == 3 ? 0.7 + 2 * 0.3 : i == 1 || i == 17 ? 0.7 + 0.3 : 0;
+        logit += i == 0 ? 1.5 : i == 12 ? -2 : i == 30 ? 3 : 0;
+        sum += p[i] = exp(logit / 0.9);
+    }
+    for (uint64_t i = 0; i < DRAWS; i++) {
+        double logprob;
+        const lm_real *adjusted = lm_sampler_adjust(&sampler, logits, &request, answer, 4);
+        int32_t id = lm_sampler_pick_adjusted(&sampler, logits, adjusted, &sampling,
+                                              temper_random_unit(3, 1, i), &logprob);
+        counts[id]++;
+        assert_true(i > 1000 || fabs(logprob - ((double)logits[id] - log(own))) < 1e-5);
+    }
+    for (size_t i = 0; i < N; i++) {
+        double mean = p[i] / sum * DRAWS;
+        statistic += ((double)counts[i] - mean) * ((double)counts[i] - mean) / mean;
+    }
+    assert_true(statistic < 72.1); /* 39 degrees of freedom, once in a thousand */
+    lm_sampler_close(&sampler);
+}
+
+/* Top-p draws follow the distribution of the shortest beginning that holds p, whatever way it was found: beside a plain
+ * sort, over a vocabulary as large as any. Different streams are different draws. */
+static void top_p_over_a_large_vocabulary(void **state) {
+    enum { N = 151936, DRAWS = 300 };
+    lm_sampler sampler = sampler_for(N);
+    lm_real *logits = malloc(N * sizeof *logits);
+    double total = 0, kept = 0;
+    size_t within = 0, different = 0;
+    (void)state;
+    assert_non_null(logits);
+    for (size_t i = 0; i < N; i++) { /* a few heavy ones in a long tail, each another logit */
+        logits[i] = (lm_real)(i % 1519 == 7 ? 12 + (double)(i / 1519) * 0.02 : -(double)(i % 9973) * 1e-3);
+        total += exp((double)logits[i] - 14);
+    }
+    /* the heaviest, in order of id from the end, until they hold 0.6 */
+    size_t last = 100;
+    while (kept < 0.6 * total) {
+        last--;
+        kept += exp((double)logits[last * 1519 + 7] - 14);
+    }
+    for (uint64_t i = 0; i < DRAWS; i++) {
+        double logprob, other;
+        lm_sampling sampling = {1, 0, 0.6, 0};
+        int32_t id = lm_sampler_pick(&sampler, logits, &sampling, temper_random_unit(5, 1, i), &logprob);
+        within += id % 1519 == 7 && (size_t)id / 1519 >= last;
+        different += id != lm_sampler_pick(&sampler, logits, &sampling, temper_random_unit(5, 2, i), &other);
+    }
+    assert_int_equal(within, DRAWS);
+    assert_true(different > DRAWS / 2);
+    free(logits);
+    lm_sampler_close(&sampler);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(greedy_takes_the_lowest_of_equals),
@@ -235,6 +305,8 @@ int main(void) {
         cmocka_unit_test(impossible_tokens_are_never_drawn),
         cmocka_unit_test(broken_rows_and_settings_are_refused),
         cmocka_unit_test(draws_follow_the_distribution),
+        cmocka_unit_test(penalised_draws_follow_theirs),
+        cmocka_unit_test(top_p_over_a_large_vocabulary),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -41,6 +41,12 @@ typedef struct generation {
     lm_counts counts; /* under lanes.lock */
 } generation;
 
+/* What was chosen for a slot. */
+typedef struct choice {
+    int32_t id; /* -1: the logits are not finite; -2: no memory */
+    double logprob;
+} choice;
+
 typedef struct lane {
     generation *shared;
     const lm_context *context;
@@ -49,9 +55,10 @@ typedef struct lane {
     lm_sequence *sequences;
     size_t *slot_of, *row_of; /* [slots]: of sequences; of those to be sampled */
     lm_real *normed, *logits; /* [2 slots + LM_PROMPT_ROWS][H], [slots][V] */
-    lm_sampler sampler;
-    size_t next, end; /* requests of its own, in shared->order */
-    size_t job;       /* the one at work, for messages */
+    lm_sampler *samplers;     /* one a worker */
+    struct choice *choices;   /* [slots] */
+    size_t next, end;         /* requests of its own, in shared->order */
+    size_t job;               /* the one at work, for messages */
     size_t finished, tokens;
     lm_counts counts;
 } lane;
@@ -86,7 +93,11 @@ static void lane_close(lane *self) {
     free(self->row_of);
     free(self->normed);
     free(self->logits);
-    lm_sampler_close(&self->sampler);
+    for (size_t i = 0; self->samplers != NULL && i < self->context->parallel.workers; i++) {
+        lm_sampler_close(&self->samplers[i]);
+    }
+    free(self->samplers);
+    free(self->choices);
 }
 
 static temper_status lane_open(lane *self, generation *shared, size_t index, temper_error *error) {
@@ -99,16 +110,20 @@ static temper_status lane_open(lane *self, generation *shared, size_t index, tem
     self->sequences = calloc(slots, sizeof *self->sequences);
     self->slot_of = calloc(slots, sizeof *self->slot_of);
     self->row_of = calloc(slots, sizeof *self->row_of);
+    self->samplers = calloc(self->context->parallel.workers, sizeof *self->samplers);
+    self->choices = calloc(slots, sizeof *self->choices);
     self->normed = lm_allocate(2 * slots + LM_PROMPT_ROWS, config->hidden * sizeof *self->normed);
     self->logits = lm_allocate(slots, config->vocabulary * sizeof *self->logits);
     if (self->slots == NULL || self->sequences == NULL || self->slot_of == NULL || self->row_of == NULL ||
-        self->normed == NULL || self->logits == NULL) {
+        self->normed == NULL || self->logits == NULL || self->samplers == NULL || self->choices == NULL) {
         return temper_fail(error, TEMPER_NO_MEMORY, "no memory for %zu sequences at once", slots);
     }
     temper_status status = lm_prefix_store_open(self->store, self->context, config, shared->plan.block,
                                                 shared->plan.blocks, error);
-    return status ? status
-                  : lm_sampler_open(&self->sampler, self->context->kernels, config->vocabulary, error);
+    for (size_t i = 0; !status && i < self->context->parallel.workers; i++) {
+        status = lm_sampler_open(&self->samplers[i], self->context->kernels, config->vocabulary, error);
+    }
+    return status;
 }
 
 /* What it computed stays for others: its prompt, or, for a conversation, the answer as well. */
@@ -387,17 +402,31 @@ static bool is_stop(const lm_request *request, int32_t id) {
     return false;
 }
 
-static temper_status sample(lane *self, lane_slot *slot, const lm_real *logits, temper_error *error) {
+/* A row's token depends on the row and the request alone, so workers may share the rows. */
+static void choose(void *argument, size_t index, size_t worker) {
+    lane *self = argument;
+    const lane_slot *slot = &self->slots[self->slot_of[index]];
+    const lm_request *request = slot->request;
+    const lm_answer *answer = slot->answer;
+    const lm_real *logits = self->logits + index * self->shared->model->config.vocabulary;
+    lm_sampler *sampler = &self->samplers[worker];
+    choice *made = &self->choices[index];
+    double unit = temper_random_unit(request->key, request->stream, answer->count);
+    const lm_real *adjusted = lm_sampler_adjust(sampler, logits, request, answer->ids, answer->count);
+    made->id = adjusted == NULL ? -2
+                                : lm_sampler_pick_adjusted(sampler, logits, adjusted, &request->sampling,
+                                                           unit, &made->logprob);
+}
+
+static temper_status take_choice(lane *self, lane_slot *slot, const choice *made, temper_error *error) {
     const lm_request *request = slot->request;
     lm_answer *answer = slot->answer;
-    double unit = temper_random_unit(request->key, request->stream, answer->count), logprob;
-    const lm_real *adjusted = lm_sampler_adjust(&self->sampler, logits, request, answer->ids, answer->count);
-    if (adjusted == NULL) {
+    int32_t id = made->id;
+    double logprob = made->logprob;
+    if (id == -2) {
         return temper_fail(error, TEMPER_NO_MEMORY, "no memory for penalties on %zu tokens",
-                           self->sampler.vocabulary);
+                           self->shared->model->config.vocabulary);
     }
-    int32_t id =
-        lm_sampler_pick_adjusted(&self->sampler, logits, adjusted, &request->sampling, unit, &logprob);
     if (id < 0) {
         self->job = slot->job;
         return temper_fail(error, TEMPER_FAILED,
@@ -443,9 +472,11 @@ static temper_status step(lane *self, bool *busy, temper_error *error) {
         status =
             lm_model_logits(self->context, model, self->normed, self->row_of, chosen, self->logits, error);
     }
+    if (!status) { /* an exp counts as 8 */
+        lm_context_run(self->context, chosen * model->config.vocabulary * 8, chosen, choose, self);
+    }
     for (size_t i = 0; !status && i < chosen; i++) {
-        status =
-            sample(self, &self->slots[self->slot_of[i]], self->logits + i * model->config.vocabulary, error);
+        status = take_choice(self, &self->slots[self->slot_of[i]], &self->choices[i], error);
     }
     return status;
 }

@@ -95,6 +95,7 @@ static size_t working_bytes(const lm_context *context, const lm_model *model, si
     size_t forward = lm_model_forward_bytes(context, model, LM_PROMPT_ROWS + slots, slots, positions);
     size_t rows = (2 * slots + LM_PROMPT_ROWS) * config->hidden * sizeof(lm_real);
     size_t choosing = config->vocabulary * (2 * sizeof(lm_real) + sizeof(lm_candidate) + sizeof(uint32_t));
+    choosing *= context->parallel.workers;
     return forward + rows + choosing + slots * config->vocabulary * sizeof(lm_real);
 }
 
