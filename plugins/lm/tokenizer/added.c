@@ -74,7 +74,11 @@ temper_status lm_added_build(lm_tokenizer *self, temper_error *error) {
             continue;
         }
         if ((entry->match & LM_NORMALIZED) == 0 || self->normalizer_count == 0) {
-            self->added.items[self->added.count++] = (lm_added_one){entry->bytes, entry->length, (int32_t)id};
+            lm_added_one one = {entry->bytes, entry->length, (int32_t)id};
+            self->added.items[self->added.count++] = one;
+            if ((entry->match & LM_EVERYWHERE) != 0) {
+                self->normalized.items[self->normalized.count++] = one;
+            }
             continue;
         }
         size_t from = used;
@@ -86,6 +90,9 @@ temper_status lm_added_build(lm_tokenizer *self, temper_error *error) {
     }
     /* The texts have moved while they grew. */
     for (size_t i = 0, at = 0; i < self->normalized.count && !status; i++) {
+        if (self->normalized.items[i].text != NULL) {
+            continue;
+        }
         self->normalized.items[i].text = self->normalized_texts + at;
         at += self->normalized.items[i].length;
     }

@@ -213,6 +213,8 @@ static temper_status cut(lm_work *work, size_t step, size_t from, size_t to, boo
 
 temper_status lm_cut_run(lm_work *work, size_t length, bool first, temper_error *error) {
     const lm_tokenizer *self = work->tokenizer;
-    bool prefix = self->prefix == LM_PREFIX_ALWAYS || (self->prefix == LM_PREFIX_FIRST && first);
+    bool always =
+        self->prefix == LM_PREFIX_ALWAYS && !(work->follows_added && self->prefix_after_special_only);
+    bool prefix = always || (self->prefix == LM_PREFIX_FIRST && first);
     return length == 0 ? TEMPER_OK : cut(work, 0, 0, length, prefix, first, error);
 }

@@ -26,14 +26,14 @@ typedef enum lm_token_kind {
     LM_SPECIAL /* matched only where the caller allows it */
 } lm_token_kind;
 
-/* How an added token is matched. */
-enum { LM_LEFT_STRIP = 1, LM_RIGHT_STRIP = 2, LM_SINGLE_WORD = 4, LM_NORMALIZED = 8 };
+/* How an added token is matched. Everywhere: in the text and in what the normalizers make of it. */
+enum { LM_LEFT_STRIP = 1, LM_RIGHT_STRIP = 2, LM_SINGLE_WORD = 4, LM_NORMALIZED = 8, LM_EVERYWHERE = 16 };
 
 typedef struct lm_entry {
     const char *bytes; /* as they stand in a text, in `arena` */
     uint32_t length;
     uint8_t kind, match; /* match: the flags above */
-    float score;
+    double score;
 } lm_entry;
 
 /* An open-addressed map; a slot with value < 0 is empty. */
@@ -158,17 +158,19 @@ struct lm_tokenizer {
     int32_t char_ids[128]; /* of ASCII characters */
     size_t longest;        /* bytes of the longest normal entry */
     lm_method method;
-    bool chars;          /* words are made of characters, else of bytes */
-    bool marked;         /* entries hold a space for U+2581 */
-    bool words_apart;    /* no entry holds anything and then a space: a marked text falls apart there */
-    bool whole_words;    /* a word that is an entry is taken unmerged ("ignore_merges") */
-    bool byte_fallback;  /* what no entry covers becomes byte tokens */
-    bool fuses_unknown;  /* several unknown characters are one token */
-    bool needs_utf8;     /* characters or normalizers */
-    lm_prefix prefix;    /* put before a run as it is; a METASPACE cut has its own */
-    lm_prefix dropped;   /* what decoding takes off again */
-    float unknown_score; /* LM_UNIGRAM */
-    lm_node *nodes;      /* LM_UNIGRAM */
+    bool chars;         /* words are made of characters, else of bytes */
+    bool marked;        /* entries hold a space for U+2581 */
+    bool words_apart;   /* no entry holds anything and then a space: a marked text falls apart there */
+    bool whole_words;   /* a word that is an entry is taken unmerged ("ignore_merges") */
+    bool byte_fallback; /* what no entry covers becomes byte tokens */
+    bool fuses_unknown; /* several unknown characters are one token */
+    bool needs_utf8;    /* characters or normalizers */
+    lm_prefix prefix;   /* put before a run as it is; a METASPACE cut has its own */
+    bool prefix_after_special_only; /* LM_PREFIX_ALWAYS leaves out what follows tokens that are not special */
+    lm_prefix dropped;              /* what decoding takes off again */
+    double unknown_score;           /* LM_UNIGRAM */
+    bool single;                    /* sums of scores are kept in single precision, as SentencePiece does */
+    lm_node *nodes;                 /* LM_UNIGRAM */
     lm_normalizer normalizers[LM_MAX_STEPS];
     size_t normalizer_count;
     lm_cut cuts[LM_MAX_STEPS];
@@ -285,6 +287,7 @@ typedef struct lm_work {
     lm_regex_work regex;
     /* the run at hand */
     const lm_tokenizer *tokenizer;
+    bool follows_added; /* a token that is not special */
     const char *text;
     const uint32_t *start, *end; /* NULL: byte i of `text` is byte base + i of the caller's */
     uint32_t base;

@@ -61,7 +61,7 @@ static temper_status add_token(lm_tokenizer *self, const lm_gguf *gguf, size_t i
         if (!(score >= -3.4e38 && score <= 3.4e38)) {
             return temper_fail(error, TEMPER_INVALID, "the score of token %zu is no number", id);
         }
-        self->entries[id].score = (float)score;
+        self->entries[id].score = score;
     }
     return status;
 }

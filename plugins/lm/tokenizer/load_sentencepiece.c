@@ -228,7 +228,8 @@ static temper_status add_piece(lm_tokenizer *self, int64_t id, const struct piec
     status =
         lm_vocabulary_add(self, id, room, length, piece->type == PIECE_USER ? LM_ADDED : LM_NORMAL, error);
     if (!status) {
-        self->entries[id].score = piece->score;
+        self->entries[id].score = (double)piece->score;
+        self->entries[id].match = piece->type == PIECE_USER ? LM_EVERYWHERE : 0;
     }
     return status;
 }
@@ -276,7 +277,7 @@ static temper_status set_up(lm_tokenizer *self, const struct model *model, const
     self->chars = self->marked = true;
     self->method = model->type == MODEL_BPE ? LM_BY_SCORE : LM_UNIGRAM;
     self->byte_fallback = model->byte_fallback;
-    self->fuses_unknown = true;
+    self->single = self->fuses_unknown = self->prefix_after_special_only = true;
     self->unknown = (int32_t)model->unknown;
     if (model->dummy_prefix) {
         self->prefix = self->dropped = lm_specials_legacy(specials) ? LM_PREFIX_ALWAYS : LM_PREFIX_FIRST;

@@ -34,6 +34,11 @@ static temper_status add_added(lm_tokenizer *self, const lm_vocab_source *source
         length = lm_unmark(text, length, room);
         return lm_vocabulary_add(self, id, room, length, LM_NORMAL, error);
     }
+    int byte = source->byte_fallback ? lm_byte_of(text, length) : -1;
+    if (byte >= 0) {
+        char one = (char)byte;
+        return lm_vocabulary_add(self, id, &one, 1, LM_BYTE, error);
+    }
     temper_status status = lm_vocabulary_add(self, id, text, length, kind, error);
     if (!status) {
         self->entries[id].match =
@@ -46,7 +51,7 @@ static temper_status add_added(lm_tokenizer *self, const lm_vocab_source *source
 }
 
 static temper_status add_normal(lm_tokenizer *self, const lm_vocab_source *source, const char *text,
-                                size_t length, int64_t id, float score, char *room, temper_error *error) {
+                                size_t length, int64_t id, double score, char *room, temper_error *error) {
     int byte = source->byte_fallback ? lm_byte_of(text, length) : -1;
     temper_status status;
     if (lm_specials_has(source->specials, text) || lm_specials_has_id(source->specials, id)) {
@@ -140,7 +145,7 @@ static temper_status fill_normal(lm_tokenizer *self, const lm_vocab_source *sour
         const json_t *piece = json_array_get(value, 0);
         if (self->entries[i].kind == LM_ABSENT) {
             status = add_normal(self, source, json_string_value(piece), json_string_length(piece), (int64_t)i,
-                                (float)json_number_value(json_array_get(value, 1)), room, error);
+                                json_number_value(json_array_get(value, 1)), room, error);
         }
         if (status) {
             return status;

@@ -73,7 +73,7 @@ static uint32_t join(const lm_tokenizer *self, int32_t left, int32_t right, cons
     if (self->method != LM_BY_PAIRS) {
         *id = lm_vocabulary_find(self, bytes, size);
         return *id < 0                       ? NONE
-               : self->method == LM_BY_SCORE ? score_key(self->entries[*id].score)
+               : self->method == LM_BY_SCORE ? score_key((float)self->entries[*id].score)
                                              : (uint32_t)*id;
     }
     if (left < 0 || right < 0 || self->merges.slots == NULL) {

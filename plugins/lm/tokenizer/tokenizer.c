@@ -62,8 +62,14 @@ temper_status lm_tokenizer_open(const lm_file_set *files, lm_tokenizer **out, te
     if ((file = find_model_file(files, ranks, ".tiktoken", true)) != NULL) {
         return lm_load_tiktoken(files, file, out, error);
     }
-    if ((file = lm_file_find_model(files, "tekken.json")) != NULL) {
-        return lm_load_tekken(files, file, out, error);
+    for (size_t i = 0; i < files->count; i++) {
+        file = &files->files[i];
+        if (strncmp(file->name, "tekken", 6) == 0 && ends_with(file->name, ".json")) {
+            return lm_load_tekken(files, file, out, error);
+        }
+    }
+    if (files->count == 1 && ends_with(files->files[0].name, ".json")) {
+        return lm_load_tokenizer_json(files, &files->files[0], out, error); /* one file, under another name */
     }
     return temper_fail(
         error, TEMPER_UNSUPPORTED,
@@ -170,6 +176,7 @@ static temper_status encode_normalized(lm_work *work, const uint8_t *allowed, te
         if (!status && match.id >= 0) {
             status = lm_push_token(
                 work, (lm_token){match.id, text->start[match.start], text->end[match.end - 1]}, error);
+            work->follows_added = self->entries[match.id].kind == LM_ADDED;
         }
         at = match.end;
     }
@@ -213,12 +220,14 @@ temper_status lm_tokenizer_encode(const lm_tokenizer *self, const char *text, si
     work->tokenizer = self;
     work->out = out;
     work->capacity = 0;
+    work->follows_added = false;
     for (size_t at = 0; at < length && !status;) {
         lm_added_match match = lm_added_next(self, &self->added, text, length, at, special_allowed);
         status = encode_run(work, text, at, match.start, special_allowed, error);
         if (!status && match.id >= 0) {
             status =
                 lm_push_token(work, (lm_token){match.id, (uint32_t)match.start, (uint32_t)match.end}, error);
+            work->follows_added = self->entries[match.id].kind == LM_ADDED;
         }
         at = match.end;
     }
@@ -299,7 +308,7 @@ temper_status lm_tokenizer_decode(const lm_tokenizer *self, const int32_t *ids, 
         if (entry->kind != LM_ADDED && entry->kind != LM_SPECIAL) {
             begins = false;
         } else if (self->dropped == LM_PREFIX_ALWAYS) {
-            begins = true;
+            begins = entry->kind == LM_SPECIAL || !self->prefix_after_special_only;
         } else {
             begins = begins && (left_out || ids[i] == self->bos);
         }

@@ -1,6 +1,6 @@
 /* unigram.c: the likeliest way to cut a word into entries (Viterbi), as SentencePiece's unigram models are used.
  *
- * Invariant: scores are added from the left in double; of two ways equally likely the one whose last entry is longer is
+ * Invariant: scores are added from the left, in double or in single as the reference does; of two ways equally likely the one whose last entry is longer is
  * taken, as the reference does. */
 #include "internal.h"
 
@@ -67,7 +67,7 @@ temper_status lm_unigram_build(lm_tokenizer *self, temper_error *error) {
     int32_t *sorted = malloc((self->size + 1) * sizeof *sorted);
     struct span *spans = NULL;
     temper_status status = TEMPER_OK;
-    float lowest = 0;
+    double lowest = 0;
     for (size_t id = 0; sorted != NULL && id < self->size; id++) {
         const lm_entry *entry = &self->entries[id];
         if (entry->kind == LM_NORMAL && entry->length > 0 &&
@@ -77,7 +77,8 @@ temper_status lm_unigram_build(lm_tokenizer *self, temper_error *error) {
             limit += entry->length;
         }
     }
-    self->unknown_score = lowest - UNKNOWN_PENALTY;
+    self->unknown_score =
+        self->single ? (double)((float)lowest - (float)UNKNOWN_PENALTY) : lowest - UNKNOWN_PENALTY;
     if (limit > MAX_NODES) {
         status =
             temper_fail(error, TEMPER_UNSUPPORTED, "a unigram vocabulary of %zu bytes is too large", limit);
@@ -113,8 +114,9 @@ static const lm_node *child(const lm_tokenizer *self, const lm_node *node, unsig
                                                                                     : NULL;
 }
 
-static void reach(lm_best *best, size_t from, size_t to, double score, int32_t id) {
+static void reach(lm_best *best, size_t from, size_t to, double score, int32_t id, bool single) {
     double whole = best[from].score + score;
+    whole = single ? (double)(float)whole : whole;
     if (!best[to].there || whole > best[to].score) {
         best[to] = (lm_best){whole, (uint32_t)from, id, true};
     }
@@ -130,12 +132,12 @@ static void search(const lm_tokenizer *self, const char *word, size_t length, lm
         for (size_t end = at; end < length && (node = child(self, node, (unsigned char)word[end])) != NULL;) {
             end++;
             if (node->id >= 0) {
-                reach(best, at, end, (double)self->entries[node->id].score, node->id);
+                reach(best, at, end, self->entries[node->id].score, node->id, self->single);
                 single = single || end - at == size;
             }
         }
         if (!single) {
-            reach(best, at, at + size, (double)self->unknown_score, -1);
+            reach(best, at, at + size, self->unknown_score, -1, self->single);
         }
     }
 }

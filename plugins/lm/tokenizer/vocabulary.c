@@ -179,7 +179,7 @@ static bool has_inner_space(const lm_entry *entry) {
 }
 
 temper_status lm_vocabulary_finish(lm_tokenizer *self, temper_error *error) {
-    self->words_apart = self->marked;
+    self->words_apart = self->marked && self->method != LM_UNIGRAM; /* whose sums go on from word to word */
     for (size_t id = 0; id < self->size; id++) {
         self->words_apart = self->words_apart && !has_inner_space(&self->entries[id]);
     }
