@@ -299,7 +299,8 @@ temper_status lm_tokenizer_decode(const lm_tokenizer *self, const int32_t *ids, 
         if (entry->length == 0) {
             continue;
         }
-        size_t from = begins && entry->kind == LM_NORMAL && entry->bytes[0] == ' ' ? 1 : 0;
+        size_t from =
+            begins && (entry->kind == LM_NORMAL || entry->kind == LM_BYTE) && entry->bytes[0] == ' ' ? 1 : 0;
         if (!left_out) {
             memcpy(*text + used, entry->bytes + from, entry->length - from);
             used += entry->length - from;

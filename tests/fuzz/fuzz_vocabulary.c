@@ -1,0 +1,29 @@
+/* fuzz_vocabulary.c: any bytes as a SentencePiece .model, as a file of ranks, as tekken.json. The first byte says which. See
+ * tokenizer_check.h for what holds. */
+#include "tokenizer_check.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+    static const char *const names[] = {"tokenizer.model", "ranks.tiktoken", "tekken.json"};
+    if (size < 1) {
+        return 0;
+    }
+    lm_file file = {names[data[0] % 3], data + 1, size - 1};
+    lm_file_set set = {&file, 1};
+    temper_error error = TEMPER_ERROR_INIT;
+    lm_tokenizer *tokenizer;
+    temper_status status = data[0] % 3 == 0   ? lm_load_sentencepiece(&set, &file, &tokenizer, &error)
+                           : data[0] % 3 == 1 ? lm_load_tiktoken(&set, &file, &tokenizer, &error)
+                                              : lm_load_tekken(&set, &file, &tokenizer, &error);
+    if (status) {
+        if (error.message[0] == 0) {
+            abort();
+        }
+        return 0;
+    }
+    check_tokenizer(tokenizer, "the sea, a\xC3\xA9  <s> \xE2\x96\x81 x", 22, NULL);
+    check_tokenizer(tokenizer, (const char *)data, size < 200 ? size : 200, data);
+    lm_tokenizer_close(tokenizer);
+    return 0;
+}
