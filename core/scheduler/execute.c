@@ -264,6 +264,7 @@ static temper_status take_result(crew *all, hand *self, temper_error *error) {
         status = status ? status : tm_run_remember(run, self->node, &self->error);
     }
     if (status == TEMPER_OK) {
+        tm_store_checkpoint_drop(run->options.store, &state->cache_key);
         state->state = TM_NODE_RAN;
         run->ran++;
         tell(run, self->node, TM_RUN_FINISHED);
