@@ -184,7 +184,7 @@ def difference(found, wanted):
 
 
 # What the format cannot say, or llama.cpp does not do, so that such a file is refused or another model.
-NOT_IN_GGUF = {"phi3": "a window of phi3", "phi3-longrope": "longrope that is read", "qwen2-window-yarn": "yarn that is read",
+NOT_IN_GGUF = {"phi3": "a window of phi3", "phi3-longrope": "longrope", "qwen2-window-yarn": "yarn",
                "mistral": "a window of mistral",
                "qwen3-biased": "a window of qwen3", "gemma2-uncapped": "that there is no cap",
                "gpt2-untied-gelu": "n_inner, activation", "gpt_neox-sequential": "activation",
@@ -193,7 +193,7 @@ NOT_IN_GGUF = {"phi3": "a window of phi3", "phi3-longrope": "longrope that is re
 
 def compare_gguf(llama_cpp, program, name, path, vocabulary, wanted):
     if name in NOT_IN_GGUF:
-        return f"GGUF has no {NOT_IN_GGUF[name]}", 0
+        return f"not in a GGUF: {NOT_IN_GGUF[name]}", 0
     try:
         to_gguf(llama_cpp, path + "-written", path + "-gguf")
     except Exception as refused:  # the converter's own limits
