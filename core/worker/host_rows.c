@@ -53,6 +53,13 @@ static bool in_a_mapping(const tm_worker *worker, const temper_piece *piece) {
             piece->length <= input->size - (at - begin)) {
             return true;
         }
+        for (size_t j = 0; input->files != NULL && j < input->tree.count; j++) {
+            begin = (uintptr_t)input->files[j];
+            if (begin != 0 && at >= begin && at - begin <= input->tree.entries[j].size &&
+                piece->length <= input->tree.entries[j].size - (at - begin)) {
+                return true;
+            }
+        }
     }
     return false;
 }

@@ -4,7 +4,7 @@
 
 #include "rows.h"
 
-extern const temper_stage filter_phrases_stage, filter_duplicates_stage, filter_length_stage,
+extern const temper_stage filter_read_stage, filter_phrases_stage, filter_duplicates_stage, filter_length_stage,
     filter_pairs_stage;
 
 #endif

@@ -2,7 +2,7 @@
 #include "filter.h"
 #include "stages.h"
 
-static const temper_stage *const stages[] = {&filter_phrases_stage,    &filter_duplicates_stage,
+static const temper_stage *const stages[] = {&filter_read_stage, &filter_phrases_stage,    &filter_duplicates_stage,
                                              &filter_length_stage,     &filter_pairs_stage,
                                              &filter_repetition_stage, &filter_language_stage,
                                              &filter_charset_stage,    &filter_quality_stage,

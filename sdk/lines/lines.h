@@ -101,6 +101,7 @@ typedef struct temper_lines_pass {
     void *context;
     size_t own_size;
     size_t longest; /* bytes; a longer line has the problem "is too long"; 0: 64 MiB */
+    bool goes_on;   /* run_bytes: more of the same text follows, so empty lines at the end count */
     bool unread; /* lines are found, not read: no nodes, no problems but an empty line's. For a second pass */
     const char *unit; /* for progress: "records" */
     uint64_t first;   /* number of the first line, less 1: for an input that goes on where another ended */

@@ -388,14 +388,14 @@ temper_status temper_lines_run_bytes(temper_lines_pass *pass, const char *data, 
     memset(w, 0, sizeof *w);
     w->pass = pass;
     w->rows = service(host);
-    while (length > 0 && (is_blank(data[length - 1]) || data[length - 1] == '\n')) {
+    while (!pass->goes_on && length > 0 && (is_blank(data[length - 1]) || data[length - 1] == '\n')) {
         if (data[length - 1] == '\n' &&
             (length < 2 || !(is_blank(data[length - 2]) || data[length - 2] == '\n'))) {
             break; /* the last line's own line feed */
         }
         length--;
     }
-    if (length == 1 && *data == '\n') {
+    if (!pass->goes_on && length == 1 && *data == '\n') {
         length = 0;
     }
     if (w->rows == NULL) {

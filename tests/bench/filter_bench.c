@@ -181,7 +181,7 @@ typedef struct bench {
     tm_store *store;
     temper_arena *arena;
     int64_t threads;
-    double first_bytes;
+    const char *path; /* of the first input */
 } bench;
 
 static void add_input(bench *b, temper_json *inputs, const char *name, const char *kind, const char *digest) {
@@ -215,8 +215,16 @@ static const char *run_stage(bench *b, const temper_json *plugin, int argc, char
         exit(2);
     }
     ports = tm_json_member(stage, "inputs");
-    add_input(b, inputs, tm_json_text(tm_json_member(tm_json_element(ports, 0), "name"), ""),
-              tm_json_text(tm_json_member(tm_json_element(ports, 0), "kind"), ""), records);
+    const char *kind = tm_json_text(tm_json_member(tm_json_element(ports, 0), "kind"), "");
+    const char *given = records;
+    if (strcmp(kind, "model") == 0) { /* files, as they are found */
+        char *text = tm_arena_allocate(b->arena, TM_DIGEST_TEXT);
+        tm_digest folder;
+        must(tm_store_put_folder(b->store, b->path, &folder, &error), &error);
+        tm_digest_text(&folder, text);
+        given = text;
+    }
+    add_input(b, inputs, tm_json_text(tm_json_member(tm_json_element(ports, 0), "name"), ""), kind, given);
     for (int i = 1; i < argc; i++) {
         char *equals = strchr(argv[i], '=');
         if (argv[i][0] == '{' || equals == NULL) {
@@ -288,6 +296,7 @@ static int run(int argc, char **argv) {
     must(tm_store_open(folder, &b.store, &error), &error);
     must(tm_describe(BENCH_WORKER, FILTER_PLUGIN, b.arena, &plugin, &error), &error);
     const char *records = take_file(&b, argv[0]);
+    b.path = argv[0];
     double start = now();
     tm_digest digest;
     uint64_t size = 0;

@@ -208,6 +208,83 @@ static void phrases_change_rows(void **state) {
     fake_host_free(f.host);
 }
 
+static void put_file(fake_folder *folder, const char *name, const char *text) {
+    fake_folder_put(folder, name, text, strlen(text));
+}
+
+static void read_makes_one_form_of_many(void **state) {
+    fixture f = open_stage("read");
+    fake_folder *folder = fake_folder_new();
+    temper_error error = TEMPER_ERROR_INIT;
+    (void)state;
+    put_file(folder, "a.jsonl",
+             "{\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}],\"id\":7}\n"
+             "{\"broken\":\n\n"
+             "{\"a\":\"\xFF\"}\r\n"
+             "{\"other\":1}\n"
+             "{\"conversations\":[{\"from\":\"human\",\"value\":\"q\\n\"},{\"from\":\"gpt\",\"value\":\"a\"}]"
+             ",\"system\":\"s\","
+             "\"x\":[1]}\n");
+    put_file(folder, "b.json",
+             "[ {\"instruction\":\"do\",\"input\":\"it\",\"output\":\"done\"},\n"
+             "  {\"instruction\":\"do\",\"output\":[\"good\",\"bad\"],\"history\":[[\"u\",\"v\"]]},\n"
+             "  "
+             "{\"conversations\":[{\"from\":\"human\",\"value\":\"q\"}],\"chosen\":{\"from\":\"gpt\","
+             "\"value\":\"c\"},"
+             "\"rejected\":{\"from\":\"gpt\",\"value\":\"r\"}}, 5 ]\n");
+    put_file(folder, "c.jsonl",
+             "{\"prompt\":\"p\",\"completion\":\"c\"}\n"
+             "{\"chosen\":\"\\n\\nHuman: a\\n\\nAssistant: b\\n\\nHuman: c\\n\\nAssistant: d\",\"rejected\":"
+             "\"\\n\\nHuman: a\\n\\nAssistant: b\\n\\nHuman: c\\n\\nAssistant: e\"}\n"
+             "{\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"one\"},"
+             "{\"type\":\"text\",\"text\":\" two\"}]}]}\n"
+             "{\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"image_url\"}]}]}\n");
+    fake_host_folder(f.host, "files", folder);
+    run_ok(&f, "{}");
+    assert_string_equal(
+        fake_host_output(f.host, "kept"),
+        "{\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}],\"id\":7}\n"
+        "{\"messages\":[{\"role\":\"system\",\"content\":\"s\"},{\"role\":\"user\",\"content\":\"q\\n\"},"
+        "{\"role\":\"assistant\",\"content\":\"a\"}],\"x\":[1]}\n"
+        "{\"messages\":[{\"role\":\"user\",\"content\":\"do\\nit\"},{\"role\":\"assistant\",\"content\":"
+        "\"done\"}]}\n"
+        "{\"prompt\":[{\"role\":\"user\",\"content\":\"u\"},{\"role\":\"assistant\",\"content\":\"v\"},{"
+        "\"role\":\"user\","
+        "\"content\":\"do\"}],\"chosen\":[{\"role\":\"assistant\",\"content\":\"good\"}],\"rejected\":[{"
+        "\"role\":"
+        "\"assistant\",\"content\":\"bad\"}]}\n"
+        "{\"prompt\":[{\"role\":\"user\",\"content\":\"q\"}],\"chosen\":[{\"role\":\"assistant\",\"content\":"
+        "\"c\"}],"
+        "\"rejected\":[{\"role\":\"assistant\",\"content\":\"r\"}]}\n"
+        "{\"messages\":[{\"role\":\"user\",\"content\":\"p\"},{\"role\":\"assistant\",\"content\":\"c\"}]}\n"
+        "{\"prompt\":[{\"role\":\"user\",\"content\":\"a\"},{\"role\":\"assistant\",\"content\":\"b\"},{"
+        "\"role\":\"user\","
+        "\"content\":\"c\"}],\"chosen\":[{\"role\":\"assistant\",\"content\":\"d\"}],\"rejected\":[{\"role\":"
+        "\"assistant\","
+        "\"content\":\"e\"}]}\n"
+        "{\"messages\":[{\"role\":\"user\",\"content\":\"one two\"}]}\n");
+    assert_dropped(&f, 0, "broken", 2, "the line ends before its JSON does");
+    assert_dropped(&f, 1, "empty", 3, "");
+    assert_dropped(&f, 2, "broken", 4, "the line is not UTF-8");
+    assert_string_equal(fake_host_string(f.host, "dropped", 2, "text"), "{\"a\":\"\xEF\xBF\xBD\"}");
+    assert_dropped(&f, 3, "unknown_form", 5, "it has neither messages");
+    assert_dropped(&f, 4, "broken", 10, "the line is no object");
+    assert_string_equal(fake_host_string(f.host, "dropped", 5, "file"), "c.jsonl");
+    assert_true(fake_host_number(f.host, "dropped", 5, "line") == 4);
+    fake_host_try_backwards(f.host, f.stage, "{}");
+    fake_host_try_allocations(f.host, f.stage, "{}");
+    fake_folder_free(folder);
+    folder = fake_folder_new();
+    put_file(folder, "d.parquet", "PAR1....PAR1");
+    fake_host_free(f.host);
+    f = open_stage("read");
+    fake_host_folder(f.host, "files", folder);
+    assert_int_equal(fake_host_run(f.host, f.stage, "{}", &error), TEMPER_UNSUPPORTED);
+    assert_non_null(strstr(error.message, "Parquet"));
+    fake_folder_free(folder);
+    fake_host_free(f.host);
+}
+
 static const char alike[] =
     "{\"text\":\"the quick brown fox jumps over the lazy dog and runs away\",\"score\":1}\n"
     "{\"text\":\"nothing like it was ever said before in this long garden of ours\",\"score\":2}\n"
@@ -384,6 +461,7 @@ int main(void) {
         cmocka_unit_test(phrases_refuse_what_they_cannot_judge),
         cmocka_unit_test(duplicates_keep_the_first),
         cmocka_unit_test(phrases_change_rows),
+        cmocka_unit_test(read_makes_one_form_of_many),
         cmocka_unit_test(duplicates_of_many),
         cmocka_unit_test(duplicates_that_are_nearly_equal),
         cmocka_unit_test(duplicates_spill),
