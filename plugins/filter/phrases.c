@@ -26,7 +26,7 @@ typedef struct worker_memory {
 } worker_memory;
 
 typedef struct search {
-    const phrases_parameters *parameters;
+    const temper_strings *fields, *roles;
     filter_patterns *patterns;
     worker_memory *workers;
     uint32_t worker_count;
@@ -238,8 +238,7 @@ static void look(void *context, filter_row *row, void *own) {
     size_t seen;
     (void)own;
     filter_rewrite_begin(&v.memory->rewrite);
-    if (temper_line_texts(row->line, &s->parameters->fields, &s->parameters->roles, look_at, &v, &seen) !=
-        0) {
+    if (temper_line_texts(row->line, s->fields, s->roles, look_at, &v, &seen) != 0) {
         return;
     }
     if (seen == 0) {
@@ -292,20 +291,16 @@ static const char **names_of(const search *s, temper_pool *pool) {
     return names;
 }
 
-static temper_status run(void *self, const temper_host *host, temper_error *error) {
-    search s = {.parameters = self};
+temper_status filter_apply_list(const temper_host *host, const filter_list_use *use, temper_error *error) {
+    search s = {.fields = use->fields, .roles = use->roles};
     filter_pass pass = {.host = host, .input = "records", .look = look, .context = &s, .changes = true};
     temper_pool *pool = temper_pool_new(host);
-    temper_span list;
     temper_status status;
     if (pool == NULL) {
         return temper_no_memory(error);
     }
-    status = host->bytes(host, host->input(host, "phrases"), &list.data, &list.length, error);
-    if (status == TEMPER_OK) {
-        status = filter_patterns_new(host, pool, list, s.parameters->ignore_case, s.parameters->whole_words,
-                                     s.parameters->portable, &s.patterns, error);
-    }
+    status = filter_patterns_new(host, pool, use->list, use->ignore_case, use->whole_words, use->portable,
+                                 &s.patterns, error);
     status = status ? status : start_workers(&s, host, pool, error);
     if (status == TEMPER_OK) {
         pass.rules = names_of(&s, pool);
@@ -314,6 +309,15 @@ static temper_status run(void *self, const temper_host *host, temper_error *erro
     finish(&s);
     temper_pool_free(pool);
     return status;
+}
+
+static temper_status run(void *self, const temper_host *host, temper_error *error) {
+    const phrases_parameters *p = self;
+    filter_list_use use = {{NULL, 0},           &p->fields,          &p->roles,
+                           p->ignore_case != 0, p->whole_words != 0, p->portable != 0};
+    temper_status status =
+        host->bytes(host, host->input(host, "phrases"), &use.list.data, &use.list.length, error);
+    return status ? status : filter_apply_list(host, &use, error);
 }
 
 static const temper_port *const inputs[] = {

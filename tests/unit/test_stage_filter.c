@@ -208,6 +208,28 @@ static void phrases_change_rows(void **state) {
     fake_host_free(f.host);
 }
 
+static void identity_becomes_new(void **state) {
+    fixture f = open_stage("identity");
+    (void)state;
+    fake_host_records(f.host, "records",
+                      "{\"messages\":[{\"role\":\"user\",\"content\":\"Are you "
+                      "Qwen?\"},{\"role\":\"assistant\",\"content\":"
+                      "\"I'm Qwen, made by Old  Labs; Qwenish I am not, says Qwen.\"}]}\n"
+                      "{\"response\":\"qwen\"}\n");
+    run_ok(&f, "{\"names\":[\"Qwen\",\"#x\"],\"name\":\"Ada\",\"makers\":[\"Old Labs\"],\"maker\":\"us\"}");
+    assert_string_equal(fake_host_output(f.host, "kept"),
+                        "{\"messages\":[{\"role\":\"user\",\"content\":\"Are you "
+                        "Qwen?\"},{\"role\":\"assistant\",\"content\":"
+                        "\"I'm Ada, made by us; Qwenish I am not, says Ada.\"}]}\n"
+                        "{\"response\":\"qwen\"}\n");
+    assert_int_equal(fake_host_count(f.host, "changed"), 1);
+    assert_string_equal(fake_host_string(f.host, "changed", 0, "rule"), "name");
+    run_fails(&f, "{}", "neither names nor makers");
+    run_fails(&f, "{\"names\":[\"Qwen\"]}", "no new name");
+    fake_host_try_backwards(f.host, f.stage, "{\"names\":[\"Qwen\"],\"name\":\"Ada\"}");
+    fake_host_free(f.host);
+}
+
 static void put_file(fake_folder *folder, const char *name, const char *text) {
     fake_folder_put(folder, name, text, strlen(text));
 }
@@ -462,6 +484,7 @@ int main(void) {
         cmocka_unit_test(duplicates_keep_the_first),
         cmocka_unit_test(phrases_change_rows),
         cmocka_unit_test(read_makes_one_form_of_many),
+        cmocka_unit_test(identity_becomes_new),
         cmocka_unit_test(duplicates_of_many),
         cmocka_unit_test(duplicates_that_are_nearly_equal),
         cmocka_unit_test(duplicates_spill),
