@@ -261,7 +261,7 @@ temper_status save_dtype(const char *name, lm_dtype *out, temper_error *error);
 /* One file of an output from memory, and the weights of a model as model.safetensors. */
 temper_status save_file(const temper_host *host, temper_output *output, const char *name, const void *data,
                         size_t length, temper_error *error);
-temper_status save_weights(const temper_host *host, temper_output *output, lm_model *model, lm_dtype dtype,
-                           temper_error *error);
+temper_status save_weights(const temper_host *host, temper_output *output, lm_model *model,
+                           const lm_real *score_head, lm_dtype dtype, temper_error *error);
 
 #endif

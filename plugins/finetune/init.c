@@ -181,7 +181,7 @@ static temper_status run(void *self, const temper_host *host, temper_error *erro
         status = save_vocabulary(parameters, host, output, eos, chat, error);
     }
     if (!status) {
-        status = save_weights(host, output, model, dtype, error);
+        status = save_weights(host, output, model, NULL, dtype, error);
     }
 out:
     free(config_text);

@@ -260,7 +260,7 @@ static void check_written(const char *name, golden *self) {
     if (memcmp(&again, &self->config, sizeof again) != 0) {
         fail_msg("%s: its config is not what is written of it: %s", name, text);
     }
-    must(lm_model_write(model, LM_F32, memory_write, &bytes, &error), name, &error);
+    must(lm_model_write(model, NULL, LM_F32, memory_write, &bytes, &error), name, &error);
     memory_put_text(&files, "config.json", text);
     memory_put(&files, "model.safetensors", bytes.data, bytes.size);
     lm_model *other = open_model(&context, &files, false, name);

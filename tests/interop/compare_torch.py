@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""finetune's sft and dpo against PyTorch: the same tiny llama, the same rows, a few steps of each.
+"""finetune's methods against PyTorch with TRL's definitions: the same tiny llama, the same rows, 20 steps of each.
 
 Compared: loss and gradient norm of every step, the trained weights, and what PEFT makes of the adapter. Needs torch,
 transformers and peft; without them it says so and exits 77.
@@ -23,8 +23,9 @@ except ImportError as missing:
     sys.exit(77)
 
 TEMPER = os.path.abspath(sys.argv[1])
-STEPS, EOS = 4, 256
+STEPS, EOS = 20, 256
 ROWS = ["the sea is wide", "a ship", "sail on, sail on", "x", "where are you going?", "home again"]
+LABELLED = [("hi", " ahoy", True), ("so", " fine", False), ("and now?", " we sail", True), ("hi", " good morning", False)]
 PAIRS = [("hi", " ahoy", " good morning"), ("so", " arr!", " fine"), ("and now?", " we sail", " nothing at all")]
 
 
@@ -71,7 +72,7 @@ return {{ model = made.model }}
     subprocess.run([TEMPER, "run", name + ".lua", "--profile", "f32/1", "--out", "runs", *extra], cwd=folder, check=True,
                    env=environment, stdout=subprocess.DEVNULL)
     archive = next(os.path.join(folder, "runs", f) for f in os.listdir(os.path.join(folder, "runs"))
-                   if f.startswith(name))
+                   if f.startswith(name + "-") and f.endswith(".temper"))
     node = stage.split(" ")[0].split("{")[0]
     log = subprocess.run([TEMPER, "show", archive, node, "log", "-n", "1000", "--json"], check=True, env=environment,
                          stdout=subprocess.PIPE).stdout
@@ -98,14 +99,14 @@ def unpack_model(unpacked, folder, node):
                     with open(target, "wb") as out:
                         out.write(source.read())
             weights = os.path.join(folder, "model.safetensors")
-            if node == "dpo" or load_file(weights)["model.norm.weight"].ne(1).any():
+            if node != "sft" or load_file(weights)["model.norm.weight"].ne(1).any():
                 return folder
     raise SystemExit("the archive holds no trained model")
 
 
 def is_result(tree, node):
     names = set(tree)
-    return "adapter_model.safetensors" in names if node == "dpo" else "model.safetensors" in names
+    return "adapter_model.safetensors" in names if node != "sft" else "model.safetensors" in names
 
 
 def close(what, found, wanted, tolerance):
@@ -141,9 +142,9 @@ def steps(model, loss_of, decay, rate):
 
 
 def compare_steps(what, log, pairs):
-    for i, (loss, norm) in enumerate(pairs):
-        close(f"{what}, step {i + 1}, loss", log[i]["loss"], loss, 2e-5)
-        close(f"{what}, step {i + 1}, gradient norm", log[i]["grad_norm"], norm, 2e-4)
+    for i, (loss, norm) in enumerate(pairs):  # what rounding did to a step is in every step after it
+        close(f"{what}, step {i + 1}, loss", log[i]["loss"], loss, 2e-5 * (1 + i))
+        close(f"{what}, step {i + 1}, gradient norm", log[i]["grad_norm"], norm, 2e-4 * (1 + i))
 
 
 def compare_sft(folder):
@@ -161,54 +162,123 @@ def compare_sft(folder):
     found = load_file(os.path.join(trained, "model.safetensors"))
     for name, wanted in model.state_dict().items():
         if name in found:
-            close(f"sft, {name}", found[name], wanted, 2e-3)
+            close(f"sft, {name}", found[name], wanted, 5e-3)
     assert len(found) >= 2 * 9 + 2
 
 
-def dpo_loss(model, reference, beta, alpha):
-    total = 0
-    for (prompt, chosen, rejected), (chosen_before, rejected_before) in zip(PAIRS, reference):
+# --- TRL's definitions, from TRL 1.16.0: trl/trainer/{dpo,kto}_trainer.py, trl/experimental/{cpo,orpo}/*_trainer.py ---
+
+def dpo_loss(kind, beta=0.1, rpo_alpha=0.0):
+    def loss(model, reference):
+        total, likelihood, tokens = 0, 0, 0
+        for (prompt, chosen, rejected), (chosen_before, rejected_before) in zip(PAIRS, reference):
+            good, bad = answer_logps(model, prompt, chosen), answer_logps(model, prompt, rejected)
+            chosen_ratio, rejected_ratio = good.sum() - chosen_before, bad.sum() - rejected_before
+            if kind == "sigmoid":
+                total = total - F.logsigmoid(beta * (chosen_ratio - rejected_ratio))
+            elif kind == "ipo":
+                total = total + (chosen_ratio / len(good) - rejected_ratio / len(bad) - 1 / (2 * beta)) ** 2
+            elif kind == "apo_down":
+                total = total + torch.sigmoid(beta * chosen_ratio) + 1 - torch.sigmoid(
+                    beta * (chosen_ratio - rejected_ratio))
+            elif kind == "nca_pair":
+                total = total - F.logsigmoid(beta * chosen_ratio) - 0.5 * F.logsigmoid(
+                    -beta * chosen_ratio) - 0.5 * F.logsigmoid(-beta * rejected_ratio)
+            likelihood, tokens = likelihood - good.sum(), tokens + len(good)
+        return total / len(PAIRS) + rpo_alpha * likelihood / tokens
+    return loss
+
+
+def simpo_loss(model, _, beta=2.0, gamma=1.0, cpo_alpha=0.5):
+    total, likelihood, tokens = 0, 0, 0
+    for prompt, chosen, rejected in PAIRS:
         good, bad = answer_logps(model, prompt, chosen), answer_logps(model, prompt, rejected)
-        z = beta * ((good.sum() - chosen_before) - (bad.sum() - rejected_before))
-        total = total - F.logsigmoid(z) - alpha * good.mean()
-    return total / len(PAIRS)
+        total = total - F.logsigmoid(beta * (good.mean() - bad.mean() - gamma / beta))
+        likelihood, tokens = likelihood - good.sum(), tokens + len(good)
+    return total / len(PAIRS) + cpo_alpha * likelihood / tokens
+
+
+def orpo_loss(model, _, beta=0.1):
+    total, likelihood, tokens = 0, 0, 0
+    for prompt, chosen, rejected in PAIRS:
+        good, bad = answer_logps(model, prompt, chosen).mean(), answer_logps(model, prompt, rejected).mean()
+        log_odds = (good - bad) - (torch.log1p(-torch.exp(good)) - torch.log1p(-torch.exp(bad)))
+        total = total - beta * F.logsigmoid(log_odds)
+        whole = token_logps(model, ids_of(prompt + chosen) + [EOS])  # over the full prompt and response
+        likelihood, tokens = likelihood - whole.sum(), tokens + len(whole)
+    return total / len(PAIRS) + likelihood / tokens
+
+
+def kto_loss(model, reference, beta=0.1):
+    matched, mismatched = reference
+    with torch.no_grad():
+        kl = torch.stack([answer_logps(model, LABELLED[i][0], LABELLED[i - 1][1]).sum() - mismatched[i]
+                          for i in range(len(LABELLED))]).mean().clamp(min=0)
+    total = 0
+    for (prompt, answer, label), before in zip(LABELLED, matched):
+        ratio = answer_logps(model, prompt, answer).sum() - before
+        total = total + 1 - torch.sigmoid(beta * (ratio - kl) if label else beta * (kl - ratio))
+    return total / len(LABELLED)
 
 
 def answer_logps(model, prompt, answer):
     return token_logps(model, ids_of(prompt + answer) + [EOS])[len(ids_of(prompt)) - 1:]
 
 
-def compare_dpo(folder):
-    with open(os.path.join(folder, "pairs.jsonl"), "w") as file:
-        for prompt, chosen, rejected in PAIRS:
-            file.write(json.dumps({"prompt": prompt, "chosen": chosen, "rejected": rejected}) + "\n")
-    stage = """dpo {{ model = temper.model "model", pairs = temper.records "pairs.jsonl", steps = {}, batch = 3,
-  learning_rate = 0.01, schedule = "constant", beta2 = 0.99, clip = 0.5, rpo_alpha = 0.1, lora = {{ rank = 4 }} }}"""
+def write_rows(folder, name, rows):
+    with open(os.path.join(folder, name), "w") as file:
+        for row in rows:
+            file.write(json.dumps(row) + "\n")
+
+
+def open_base(folder):
+    return LlamaForCausalLM.from_pretrained(os.path.join(folder, "model"), attn_implementation="eager")
+
+
+def compare_adapter(folder, name, stage, options, loss_of, reference):
+    """STEPS steps of one method on an adapter, from the A that finetune drew."""
+    data = "records" if stage == "kto" else "pairs"
+    recipe = f"""{stage} {{{{ model = temper.model "model", {data} = temper.records "{data}.jsonl", steps = {{}}, batch = 8,
+  learning_rate = 0.01, schedule = "constant", beta2 = 0.99, clip = 0.5, lora = {{{{ rank = 4 }}}}{options} }}}}"""
     # B is zero at first, so one step leaves A as it was drawn: that is where PyTorch begins
-    _, first = temper(folder, "dpo-first", stage.format(1))
-    log, trained = temper(folder, "dpo-all", stage.format(STEPS))
-    base = LlamaForCausalLM.from_pretrained(os.path.join(folder, "model"), attn_implementation="eager")
-    with torch.no_grad():
-        reference = [(answer_logps(base, p, c).sum(), answer_logps(base, p, r).sum()) for p, c, r in PAIRS]
-    model = get_peft_model(base, LoraConfig(r=4, lora_alpha=8, lora_dropout=0.0, task_type="CAUSAL_LM",
-                                            target_modules=["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj",
-                                                            "up_proj", "down_proj"]))
+    _, first = temper(folder, name + "-first", recipe.format(1))
+    log, trained = temper(folder, name + "-all", recipe.format(STEPS))
+    model = get_peft_model(open_base(folder), LoraConfig(
+        r=4, lora_alpha=8, lora_dropout=0.0, task_type="CAUSAL_LM",
+        target_modules=["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]))
     drawn = load_file(os.path.join(first, "adapter_model.safetensors"))
     with torch.no_grad():
-        for name, value in model.named_parameters():
-            if "lora_A" in name:
-                value.copy_(drawn[name.replace(".default", "")])
-    compare_steps("dpo", log, steps(model, lambda m: dpo_loss(m, reference, 0.1, 0.1), 0.0, 0.01))
+        for parameter, value in model.named_parameters():
+            if "lora_A" in parameter:
+                value.copy_(drawn[parameter.replace(".default", "")])
+    compare_steps(name, log, steps(model, lambda m: loss_of(m, reference), 0.0, 0.01))
     found = load_file(os.path.join(trained, "adapter_model.safetensors"))
-    for name, wanted in model.named_parameters():
-        if "lora_" in name:
-            close(f"dpo, {name}", found[name.replace(".default", "")], wanted.detach(), 2e-3)
-    loaded = PeftModel.from_pretrained(
-        LlamaForCausalLM.from_pretrained(os.path.join(folder, "model"), attn_implementation="eager"), trained)
+    for parameter, wanted in model.named_parameters():
+        if "lora_" in parameter:
+            close(f"{name}, {parameter}", found[parameter.replace(".default", "")], wanted.detach(), 5e-3)
+    return model, trained
+
+
+def compare_preferences(folder):
+    write_rows(folder, "pairs.jsonl", [{"prompt": p, "chosen": c, "rejected": r} for p, c, r in PAIRS])
+    write_rows(folder, "records.jsonl", [{"prompt": p, "completion": c, "label": l} for p, c, l in LABELLED])
+    base = open_base(folder)
+    with torch.no_grad():
+        pairs = [(answer_logps(base, p, c).sum(), answer_logps(base, p, r).sum()) for p, c, r in PAIRS]
+        matched = [answer_logps(base, p, c).sum() for p, c, _ in LABELLED]
+        mismatched = [answer_logps(base, LABELLED[i][0], LABELLED[i - 1][1]).sum() for i in range(len(LABELLED))]
+    model, trained = compare_adapter(folder, "dpo", "dpo", ", rpo_alpha = 0.1", dpo_loss("sigmoid", rpo_alpha=0.1),
+                                     pairs)
+    loaded = PeftModel.from_pretrained(open_base(folder), trained)
     with torch.no_grad():
         for prompt, chosen, _ in PAIRS:
             close(f"PEFT reads the adapter, {chosen!r}", answer_logps(loaded, prompt, chosen),
-                  answer_logps(model, prompt, chosen), 1e-4)
+                  answer_logps(model, prompt, chosen), 5e-4)
+    for kind in ("ipo", "apo_down", "nca_pair"):
+        compare_adapter(folder, "dpo-" + kind, "dpo", f', loss_type = "{kind}"', dpo_loss(kind), pairs)
+    compare_adapter(folder, "simpo", "simpo", ", cpo_alpha = 0.5", simpo_loss, None)
+    compare_adapter(folder, "orpo", "orpo", "", orpo_loss, None)
+    compare_adapter(folder, "kto", "kto", "", kto_loss, (matched, mismatched))
 
 
 def main():
@@ -216,7 +286,7 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         make_model(os.path.join(folder, "model"))
         compare_sft(folder)
-        compare_dpo(folder)
+        compare_preferences(folder)
 
 
 main()

@@ -53,7 +53,7 @@ static double now(void) {
 }
 
 static void killed_and_gone_on(program *p, size_t method) {
-    int steps = kills > 3 ? 400 : 120, done = 0, tries = 0;
+    int steps = kills > 3 ? 700 : 120, done = 0, tries = 0;
     write_data(p);
     write_recipe(p, method, steps);
     strcpy(p->home, "undisturbed");

@@ -107,7 +107,7 @@ static void written_and_opened(const lm_config *config, const char *profile) {
     must(lm_context_init(&context, lm_kernels_choose(NULL, &reason), profile, lm_serial(), &cause));
     must(lm_model_init(&context, config, 8, 0.2, &model, &cause));
     run(&context, model, base);
-    must(lm_model_write(model, LM_F32, append, &weights, &cause));
+    must(lm_model_write(model, NULL, LM_F32, append, &weights, &cause));
     put_config(&files, "config.json", config);
     memory_put(&files, "model.safetensors", weights.data, weights.count);
     must(lm_model_open(&context, &files.set, &opened, &cause));
@@ -119,7 +119,7 @@ static void written_and_opened(const lm_config *config, const char *profile) {
     attach(&context, model);
     run(&context, model, before);
     assert_memory_not_equal(before, base, values * sizeof *before);
-    must(lm_adapter_write(model, append, &adapter, &cause));
+    must(lm_adapter_write(model, NULL, append, &adapter, &cause));
     lm_adapter_config settings = {.rank = 3, .alpha = 6};
     settings.targets[LM_QUERY] = settings.targets[LM_VALUE] = settings.targets[LM_UP] =
         settings.targets[LM_DOWN] = true;

@@ -145,9 +145,10 @@ void lm_shuffle(uint64_t key, uint64_t epoch, size_t *order, size_t count);
 /* --- writing the result --- */
 
 /* All weights under their Hugging Face names: matrices in `dtype` (f32 or bf16), vectors in f32. */
-temper_status lm_model_write(lm_model *model, lm_dtype dtype, lm_write *write, void *write_context,
-                             temper_error *error);
-/* The adapters under PEFT's names, f32. */
-temper_status lm_adapter_write(lm_model *model, lm_write *write, void *write_context, temper_error *error);
+temper_status lm_model_write(lm_model *model, const lm_real *score_head, lm_dtype dtype, lm_write *write,
+                             void *write_context, temper_error *error);
+/* The adapters under PEFT's names, f32. score_head: of a reward model, which then has no other head; or NULL. */
+temper_status lm_adapter_write(lm_model *model, const lm_real *score_head, lm_write *write,
+                               void *write_context, temper_error *error);
 
 #endif

@@ -51,6 +51,12 @@ static bool gather(gathered *self, const char *name, const lm_real *values, unsi
     return true;
 }
 
+/* A reward model's head, when it has one. */
+static bool gather_score(gathered *self, const lm_model *model, const char *name, const lm_real *score_head) {
+    return score_head == NULL ||
+           gather(self, name, score_head, 2, (size_t[]){1, model->config.hidden}, false, LM_F32);
+}
+
 static temper_status finish(gathered *self, bool complete, lm_write *write, void *write_context,
                             temper_error *error) {
     static const char *const metadata[] = {"format", "pt"};
@@ -61,17 +67,17 @@ static temper_status finish(gathered *self, bool complete, lm_write *write, void
     return status;
 }
 
-temper_status lm_model_write(lm_model *model, lm_dtype dtype, lm_write *write, void *write_context,
-                             temper_error *error) {
+temper_status lm_model_write(lm_model *model, const lm_real *score_head, lm_dtype dtype, lm_write *write,
+                             void *write_context, temper_error *error) {
     if (dtype == LM_F16) {
         return temper_fail(error, TEMPER_UNSUPPORTED, "weights are written as f32 or bf16");
     }
-    size_t slots = (size_t)LM_ROLE_COUNT * model->config.layers;
+    size_t slots = (size_t)LM_ROLE_COUNT * model->config.layers + 1;
     gathered all = {calloc(slots, sizeof *all.tensors), 0};
-    bool complete = all.tensors != NULL;
+    bool complete = all.tensors != NULL && gather_score(&all, model, "score.weight", score_head);
     for (int role = 0; complete && role < LM_ROLE_COUNT; role++) {
         size_t layers = lm_role_per_layer((lm_role)role) ? model->config.layers : 1;
-        if (role == LM_HEAD && model->config.tied) {
+        if (role == LM_HEAD && (model->config.tied || score_head != NULL)) {
             continue;
         }
         for (size_t layer = 0; complete && layer < layers; layer++) {
@@ -96,10 +102,12 @@ temper_status lm_model_write(lm_model *model, lm_dtype dtype, lm_write *write, v
     return finish(&all, complete, write, write_context, error);
 }
 
-temper_status lm_adapter_write(lm_model *model, lm_write *write, void *write_context, temper_error *error) {
-    size_t slots = 2 * (size_t)LM_ROLE_COUNT * model->config.layers;
+temper_status lm_adapter_write(lm_model *model, const lm_real *score_head, lm_write *write,
+                               void *write_context, temper_error *error) {
+    size_t slots = 2 * (size_t)LM_ROLE_COUNT * model->config.layers + 1;
     gathered all = {calloc(slots, sizeof *all.tensors), 0};
-    bool complete = all.tensors != NULL;
+    bool complete =
+        all.tensors != NULL && gather_score(&all, model, "base_model.model.score.weight", score_head);
     for (int role = 0; complete && role < LM_ROLE_COUNT; role++) {
         size_t layers = lm_role_per_layer((lm_role)role) ? model->config.layers : 1;
         for (size_t layer = 0; complete && layer < layers; layer++) {
