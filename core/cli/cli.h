@@ -19,7 +19,7 @@ typedef struct cli_list {
 /* Every option of every command; which a command takes stands in its row (commands.c). */
 typedef struct cli_options {
     bool help, json, raw, greedy, kernels, decode, special, bare, keep_going, yes;
-    const char *profile, *out, *name, *prompt, *data, *system, *model, *format, *type;
+    const char *profile, *out, *name, *prompt, *data, *system, *model, *format, *type, *method, *train_on;
     int64_t seed, threads, rows, max_tokens, max_length, top_k, samples, rounds, days;
     double temperature, top_p, min_p, repetition_penalty, presence_penalty, frequency_penalty;
     uint64_t memory;
@@ -161,6 +161,9 @@ int cli_tokenize(const cli_options *options);
 int cli_render(const cli_options *options);
 int cli_selftest(const cli_options *options);
 int cli_bench(const cli_options *options);
+
+/* command_train.c */
+int cli_show_batch(const cli_options *options);
 int cli_version(const cli_options *options);
 int cli_completion(const cli_options *options);
 int cli_manual(const cli_options *options);

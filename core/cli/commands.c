@@ -67,6 +67,13 @@ const cli_command cli_commands[] = {
     {"score", "MODEL", "score records: trained tokens, negative log-likelihood, perplexity",
      "data max-length profile threads memory plugins json", 1, 1, cli_score,
      "Records have messages, or prompt and completion, or text.\n"},
+    {"show-batch", "MODEL", "show which tokens training would learn",
+     "data method train-on rows max-length plugins json", 1, 1, cli_show_batch,
+     "Prints the first records (-n N; default 5) as MODEL's tokenizer and chat template make them, a bar "
+     "between "
+     "tokens, what is\n"
+     "trained in colour; where there is no colour, in brackets.\n\n"
+     "  temper show-batch MODEL --data pairs.jsonl --method dpo\n"},
     {"tokenize", "MODEL [FILE]", "turn JSON lines {text} into {ids}, or back", "decode special bare plugins",
      1, 2, cli_tokenize,
      "Reads standard input (or FILE) and answers line by line, in order; a record that cannot be answered "
@@ -122,14 +129,16 @@ const cli_command cli_commands[] = {
     {"selftest", "--kernels", "check that this machine computes the specified bits",
      "kernels seed profile threads plugins json", 0, 0, cli_selftest,
      "Runs every kernel set this CPU has against the scalar specification.\n"},
-    {"bench", "", "measure this machine, and what is made of it",
-     "model shape rounds only full parts threads plugins json", 0, 0, cli_bench,
+    {"bench", "[train]", "measure this machine, and what is made of it",
+     "model shape rounds only full parts profile threads plugins json", 0, 1, cli_bench,
      "First the machine's own limits, then loading, prefill, scoring, decoding, and answers that share a "
      "system "
      "prompt, each beside\n"
      "its limit; medians, of the wall's time. It takes a minute or two (--full: ten) and wants the machine "
      "for "
      "itself.\n"
+     "`temper bench train` measures training on the shape of SmolLM2-135M: an adapter, all weights, "
+     "preference pairs.\n"
      "tests/bench/compare_llama.py runs it beside llama.cpp on the same weights.\n"},
     {"completion", "bash | zsh", "print a completion script for a shell", "", 1, 1, cli_completion,
      "bash: temper completion bash > ~/.local/share/bash-completion/completions/temper\n"

@@ -380,6 +380,17 @@ int cli_bench(const cli_options *options) {
         return CLI_FAILED;
     }
     one.parameters = parameters;
+    if (options->arguments.count > 0) {
+        if (strcmp(options->arguments.items[0], "train") != 0) {
+            fprintf(
+                stderr,
+                "temper bench: what is \"%s\"? It measures the machine, or (temper bench train) training\n",
+                options->arguments.items[0]);
+            tm_arena_free(arena);
+            return CLI_USAGE;
+        }
+        one.plugin = "finetune";
+    }
     if (options->model != NULL) {
         one.input_count = 1;
         one.inputs[0][0] = one.inputs[0][1] = "model";

@@ -10,7 +10,7 @@
 
 extern const temper_stage finetune_init_stage, finetune_sft_stage, finetune_pretrain_stage,
     finetune_dpo_stage, finetune_cpo_stage, finetune_simpo_stage, finetune_orpo_stage, finetune_kto_stage,
-    finetune_reward_stage, finetune_reference_stage, finetune_batch_stage;
+    finetune_reward_stage, finetune_reference_stage, finetune_batch_stage, finetune_bench_stage;
 
 /* --- base.c: the model a stage starts from --- */
 

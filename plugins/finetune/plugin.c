@@ -11,6 +11,8 @@ static const temper_stage *const stages[] = {&finetune_init_stage,
                                              &finetune_orpo_stage,
                                              &finetune_kto_stage,
                                              &finetune_reward_stage,
+                                             &finetune_batch_stage,
+                                             &finetune_bench_stage,
                                              NULL};
 
 static const temper_plugin plugin = {

@@ -253,7 +253,7 @@ static void several_adapters(void **state) {
     (void)state;
     must(lm_context_init(&context, lm_kernels_choose(NULL, &reason), "f32/1", lm_serial(), &cause));
     must(lm_model_init(&context, &config, 8, 0.2, &model, &cause));
-    must(lm_model_write(model, LM_F32, append, &data, &cause));
+    must(lm_model_write(model, NULL, LM_F32, append, &data, &cause));
     lm_model_close(model);
     put_config(&folder, "base/config.json", &config);
     memory_put(&folder, "base/model.safetensors", data.data, data.count);
