@@ -27,7 +27,8 @@ struct temper_input {
     tm_store_check *check; /* mapped, but not yet verified: host_rows.c */
     char *text;            /* bytes() made a copy with a 0 at its end */
     tm_tree tree;
-    const void **files; /* files[i] mapped, or NULL */
+    const void **files;           /* files[i] mapped, or NULL */
+    tm_store_check **file_checks; /* of those that are mapped, but not yet verified */
     bool has_tree;
 };
 

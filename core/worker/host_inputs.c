@@ -94,6 +94,7 @@ void tm_inputs_end(tm_worker *worker) {
             tm_tree_free(&input->tree);
         }
         free(input->files);
+        free(input->file_checks);
         free(input->text);
     }
     free(worker->inputs);
@@ -173,7 +174,8 @@ static temper_status open_tree(struct temper_input *input, temper_error *error) 
     }
     input->has_tree = true;
     input->files = calloc(input->tree.count + 1, sizeof *input->files);
-    return input->files != NULL
+    input->file_checks = calloc(input->tree.count + 1, sizeof *input->file_checks);
+    return input->files != NULL && input->file_checks != NULL
                ? TEMPER_OK
                : temper_fail(error, TEMPER_NO_MEMORY, "input \"%s\": no memory", input->name);
 }
@@ -190,6 +192,19 @@ size_t tm_host_file_count(const temper_host *host, const temper_input *handle) {
         return 0;
     }
     return input->tree.count;
+}
+
+/* Large files are verified beside the stage's work: nothing is committed before that ended well. What has no commit (a model
+ * that is kept open) has them verified first. */
+static temper_status map_file(struct temper_input *input, size_t index, size_t *size, temper_error *error) {
+    enum { LARGE = 16 << 20 };
+    const tm_tree_entry *entry = &input->tree.entries[index];
+    tm_store *store = input->worker->store;
+    if (input->worker->output_count == 0 || entry->size < LARGE || entry->size == TM_TREE_ABSENT) {
+        return tm_store_map(store, &entry->digest, &input->files[index], size, error);
+    }
+    return tm_store_map_begin(store, &entry->digest, &input->files[index], size, &input->file_checks[index],
+                              error);
 }
 
 temper_status tm_host_file(const temper_host *host, const temper_input *handle, size_t index,
@@ -213,7 +228,7 @@ temper_status tm_host_file(const temper_host *host, const temper_input *handle, 
     }
     tm_tree_entry *entry = &input->tree.entries[index];
     if (input->files[index] == NULL) {
-        status = tm_store_map(input->worker->store, &entry->digest, &input->files[index], &size, error);
+        status = map_file(input, index, &size, error);
         if (status) {
             return temper_fail_in(error, status, "input \"%s\", file %s", input->name, entry->path);
         }

@@ -34,6 +34,11 @@ static temper_status map_rows(const temper_host *host, const temper_input *handl
 temper_status tm_input_verified(struct temper_input *input, bool stop, temper_error *error) {
     temper_status status = tm_store_map_end(input->check, stop, error);
     input->check = NULL;
+    for (size_t i = 0; input->file_checks != NULL && i < input->tree.count; i++) {
+        temper_status file = tm_store_map_end(input->file_checks[i], stop || status, error);
+        input->file_checks[i] = NULL;
+        status = status ? status : file;
+    }
     return status ? temper_fail_in(error, status, "input \"%s\"", input->name) : TEMPER_OK;
 }
 
