@@ -46,22 +46,65 @@ static int by_place(const void *a, const void *b) {
     return first->at < second->at ? -1 : first->at > second->at;
 }
 
-/* Behind the words in the buffer; false: no memory. */
+/* An n-gram of ours that an item has, too: the place in the index, and the word of ours. */
+typedef struct known_gram {
+    uint32_t from, at;
+} known_gram;
+
+static int by_gram(const void *a, const void *b) {
+    const known_gram *first = a, *second = b;
+    if (first->from != second->from) {
+        return first->from < second->from ? -1 : 1;
+    }
+    return first->at < second->at ? -1 : first->at > second->at;
+}
+
+static void add_hits(const judge *j, const known_gram *known, uint32_t length, temper_buffer *hits) {
+    size_t i, hash_from = known->from;
+    for (i = hash_from; i < j->all.gram_count && j->all.grams[i].hash == j->all.grams[hash_from].hash; i++) {
+        const evaluation_gram *gram = &j->all.grams[i];
+        hit one = {gram->text, gram->place, gram->length, known->at};
+        if (gram->length == length && (j->p->answers || !j->all.texts[gram->text].answer)) {
+            temper_buffer_append(hits, &one, sizeof one);
+        }
+    }
+}
+
+/* Each n-gram once, at its first place in our text: said again, it covers nothing more. False: no memory. */
 static bool find_hits(const judge *j, const evaluation_word *words, size_t count, temper_buffer *hits) {
-    size_t i, from, to;
+    temper_buffer known;
     uint32_t length;
+    temper_buffer_init(&known, hits->host);
     for (length = 1; length <= EVALUATION_GRAM; length++) {
-        for (i = 0; j->all.lengths[length] && i + length <= count; i++) {
+        size_t i, from, to, found;
+        known_gram *list;
+        if (!j->all.lengths[length]) {
+            continue;
+        }
+        temper_buffer_clear(&known);
+        for (i = 0; i + length <= count; i++) {
             evaluations_find(&j->all, evaluations_gram(words + i, length), &from, &to);
-            for (; from < to; from++) {
-                const evaluation_gram *gram = &j->all.grams[from];
-                hit one = {gram->text, gram->place, gram->length, (uint32_t)i};
-                if (gram->length == length && (j->p->answers || !j->all.texts[gram->text].answer)) {
-                    temper_buffer_append(hits, &one, sizeof one);
-                }
+            if (from < to) {
+                known_gram one = {(uint32_t)from, (uint32_t)i};
+                temper_buffer_append(&known, &one, sizeof one);
+            }
+        }
+        if (known.failed) {
+            break;
+        }
+        list = (known_gram *)(void *)known.data;
+        found = known.length / sizeof *list;
+        if (found > 1) {
+            qsort(list, found, sizeof *list, by_gram);
+        }
+        for (i = 0; i < found; i++) {
+            if (i == 0 || list[i].from != list[i - 1].from) {
+                add_hits(j, &list[i], length, hits);
             }
         }
     }
+    hits->failed = hits->failed || known.failed;
+    temper_buffer_free(&known);
     return !hits->failed;
 }
 

@@ -141,6 +141,22 @@ static int by_hash(const void *a, const void *b) {
     return first->place < second->place ? -1 : first->place > second->place;
 }
 
+/* What stands in more places than this is said by everybody: it would cost a look at each, and prove nothing. */
+enum { COMMON = 1000 };
+
+static void leave_out_common(evaluations *all) {
+    size_t i, end, kept = 0;
+    for (i = 0; i < all->gram_count; i = end) {
+        for (end = i + 1; end < all->gram_count && all->grams[end].hash == all->grams[i].hash; end++) {
+        }
+        if (end - i <= COMMON) {
+            memmove(all->grams + kept, all->grams + i, (end - i) * sizeof *all->grams);
+            kept += end - i;
+        }
+    }
+    all->gram_count = kept;
+}
+
 temper_status evaluations_index(evaluations *all, temper_pool *pool, temper_error *error) {
     size_t i, bucket = 0;
     all->texts = (evaluation_text *)(void *)all->text_bytes.data;
@@ -150,15 +166,16 @@ temper_status evaluations_index(evaluations *all, temper_pool *pool, temper_erro
         return temper_fail(error, TEMPER_INVALID,
                            "the evaluation sets have over four thousand million n-grams");
     }
+    if (all->gram_count > 0) {
+        qsort(all->grams, all->gram_count, sizeof *all->grams, by_hash);
+    }
+    leave_out_common(all);
     for (all->bucket_bits = 4; ((size_t)1 << all->bucket_bits) < all->gram_count && all->bucket_bits < 28;) {
         all->bucket_bits++;
     }
     all->buckets = temper_pool_take(pool, ((size_t)1 << all->bucket_bits) + 1, sizeof *all->buckets);
     if (all->buckets == NULL) {
         return temper_no_memory(error);
-    }
-    if (all->gram_count > 0) {
-        qsort(all->grams, all->gram_count, sizeof *all->grams, by_hash);
     }
     for (i = 0; i < all->gram_count; i++) {
         size_t own = (size_t)(all->grams[i].hash >> (64 - all->bucket_bits));

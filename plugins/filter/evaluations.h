@@ -1,7 +1,8 @@
 /* evaluations.h: the texts of evaluation sets, and which of them a text gives away.
  *
  * Words are compared folded, so case, typographic quotes and white space make no difference, and punctuation stands between
- * words only. A text of an item is found by its n-grams; one with fewer words than n, by all of its words together. */
+ * words only. A text of an item is found by its n-grams; one with fewer words than n, by all of its words together. An n-gram in
+ * over a thousand places of the sets counts for nothing. */
 #ifndef FILTER_EVALUATIONS_H
 #define FILTER_EVALUATIONS_H
 

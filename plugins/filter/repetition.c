@@ -231,6 +231,7 @@ static size_t gram_bytes(const bench *b, size_t from, size_t n) {
 static bool has_a_top_gram(bench *b, size_t n, double most, bool *more) {
     size_t i, best = 0, where = 0;
     uint32_t count = 0;
+    double share;
     memset(b->slots, 0, (b->mask + 1) * sizeof *b->slots);
     for (i = 0; i + n <= b->count; i++) {
         slot *s = find(b, gram(b, i, n));
@@ -244,10 +245,12 @@ static bool has_a_top_gram(bench *b, size_t n, double most, bool *more) {
         }
     }
     *more = count > 1;
-    if (count > 1 && (double)best * count / (double)b->text.length > most) {
+    share = count > 1 ? (double)best * count / (double)b->text.length : 0.0;
+    share = share > 1.0 ? 1.0 : share; /* places of one n-gram overlap in "ha ha ha" */
+    if (share > most) {
         const word *first = &b->words[where], *last = &b->words[where + n - 1];
-        drop(b, top, first->start, last->start + last->length - first->start,
-             (double)best * count / (double)b->text.length, most, "bytes in one n-gram");
+        drop(b, top, first->start, last->start + last->length - first->start, share, most,
+             "bytes in one n-gram");
         return true;
     }
     return false;

@@ -297,6 +297,122 @@ static void decontaminate_overlap(void **state) {
     fake_host_free(f.host);
 }
 
+/* Items and rows that say one word ten thousand times: that run of words is in too many places to mean anything, and costs no more
+ * than another. */
+static void decontaminate_what_everybody_says(void **state) {
+    fixture f = open_stage("decontaminate");
+    char *item = repeated("", "ha ", 10000, "one two three four five six seven eight"),
+         *rows = malloc(1 << 20), *end = rows;
+    int i;
+    (void)state;
+    for (i = 0; i < 10; i++) {
+        end += sprintf(end, "%s", item);
+    }
+    fake_host_records(f.host, "evaluation", rows);
+    fake_host_records(f.host, "records", rows);
+    run_ok(&f, "{}");
+    assert_int_equal(fake_host_count(f.host, "kept"),
+                     10); /* eight words of ten thousand are not half of them */
+    run_ok(&f, "{\"overlap\":0.0001}");
+    assert_dropped(&f, 9, "query", 10, "ha ha ha ha ha ha ha one");
+    free(item);
+    free(rows);
+    fake_host_free(f.host);
+}
+
+/* --- hostile rows, and threads --------------------------------------------------------------------------------------- */
+
+/* Rows of odd shapes and characters, from a seed. */
+static char *hostile(int count) {
+    static const char *const pieces[] = {"",
+                                         "a ",
+                                         " ",
+                                         "\\n\\n",
+                                         "```\\n",
+                                         "**",
+                                         "# ",
+                                         "- ",
+                                         "?",
+                                         "\\u200b",
+                                         "\\ufffd",
+                                         "\\u0000",
+                                         "\xC3\xA9\xC3\xA9",
+                                         "x x x x x ",
+                                         "\xC3\x83\xC2\xA9",
+                                         "ha ha ha ha ha ha ha ha ",
+                                         "the end. ",
+                                         "\xE3\x80\x82",
+                                         "\xF0\x9F\x8F\xB4\xF3\xA0\x81\xA7",
+                                         "one two three four five six "};
+    static const char *const shapes[][2] = {
+        {"{\"text\":\"", "\"}\n"},
+        {"{\"messages\":[{\"role\":\"assistant\",\"content\":\"", "\"}]}\n"},
+        {"{\"messages\":[{\"role\":3,\"content\":\"", "\"},{\"content\":null},7]}\n"},
+        {"{\"prompt\":\"", "\",\"completion\":\"q\",\"text\":[]}\n"},
+        {"{\"response\":\"", "\",\"prompt\":[{\"role\":\"user\",\"content\":{}}]}\n"}};
+    char *out = malloc((size_t)count * 900 + 1), *end = out, text[800];
+    uint64_t state = 11;
+    int i, k;
+    for (i = 0; i < count; i++) {
+        text[0] = 0;
+        state = state * UINT64_C(6364136223846793005) + 1442695040888963407u;
+        for (k = 0; k < (int)(state >> 60); k++) {
+            strcat(text, pieces[(state >> (k * 3)) % (sizeof pieces / sizeof *pieces)]);
+        }
+        end += sprintf(end, "%s%s%s", shapes[(state >> 33) % 5][0], text, shapes[(state >> 33) % 5][1]);
+    }
+    return out;
+}
+
+/* Each stage gets through them, and gives the same bytes when shards and rows are dealt out backwards. */
+static void hostile_rows_on_any_threads(void **state) {
+    static const char *const stages[][3] = {
+        {"charset", "{\"scripts\":[\"Latin\"]}", "kept"},
+        {"repetition", "{\"words\":1,\"of\":\"all\"}", "kept"},
+        {"language", "{\"characters\":0,\"unsure\":true}", "dropped"},
+        {"quality",
+         "{\"lists\":0.1,\"bold\":0.1,\"headings\":0.1,\"questions\":0.1,\"least_lines\":1,\"least_words\":"
+         "1}",
+         "dropped"},
+        {"slop", "{\"ngram\":1,\"least\":2,\"ratio\":1,\"of\":\"all\"}", "phrases"},
+        {"decontaminate", "{\"shortest\":1,\"ngram\":3,\"overlap\":0.3}", "found"},
+        {"select", "{\"rows\":300}", "dropped"},
+        {"mixture", "{\"weights.b\":0.5,\"times\":2}", "records"},
+        {"predicate", "{\"keep\":\"row.messages ~= nil\"}", "kept"}};
+    char *rows = hostile(1500), *other = hostile(300);
+    size_t i, k;
+    (void)state;
+    for (i = 0; i < sizeof stages / sizeof *stages; i++) {
+        char *bytes = NULL, *metrics = NULL;
+        int turn;
+        for (turn = 0; turn < 2; turn++) {
+            fixture f = open_stage(stages[i][0]);
+            if (turn == 1) {
+                fake_host_backwards(f.host);
+            }
+            for (k = 0; f.stage->inputs[k] != NULL; k++) { /* the first is filtered; one more is enough */
+                if (f.stage->inputs[k]->kind == TEMPER_RECORDS && k < 2) {
+                    fake_host_records(f.host, f.stage->inputs[k]->name, k == 0 ? rows : other);
+                }
+            }
+            run_ok(&f, stages[i][1]);
+            if (turn == 0) {
+                bytes = strdup(fake_host_output(f.host, stages[i][2]));
+                metrics = strdup(fake_host_output(f.host, "metrics"));
+            } else {
+                assert_string_equal(bytes, fake_host_output(f.host, stages[i][2]));
+                assert_string_equal(metrics, fake_host_output(f.host, "metrics"));
+                assert_true(strlen(bytes) > 0);
+            }
+            fake_host_free(f.host);
+        }
+        free(bytes);
+        free(metrics);
+    }
+    free(rows);
+    free(other);
+}
+
 /* --- select ----------------------------------------------------------------------------------------------------------- */
 
 static char *trait_rows(int calm, int bold) {
@@ -546,6 +662,8 @@ int main(void) {
         cmocka_unit_test(slop_against_a_reference),
         cmocka_unit_test(decontaminate_names_the_item),
         cmocka_unit_test(decontaminate_overlap),
+        cmocka_unit_test(decontaminate_what_everybody_says),
+        cmocka_unit_test(hostile_rows_on_any_threads),
         cmocka_unit_test(select_balances),
         cmocka_unit_test(select_splits_by_prompt),
         cmocka_unit_test(mixture_shares),
