@@ -1,4 +1,5 @@
 /* test_stage_filter.c: every stage of the filter plugin, through the built plugin and the fake host. */
+#include "assets.h"
 #include "fake_host.h"
 
 #include <setjmp.h>
@@ -307,6 +308,64 @@ static void read_makes_one_form_of_many(void **state) {
     fake_host_free(f.host);
 }
 
+/* A file of the assets, 0-terminated; NULL: there are none. */
+static char *asset_text(const char *name, size_t *length) {
+    FILE *file = fopen(asset_path(name), "rb");
+    char *text;
+    long size;
+    if (file == NULL) {
+        return NULL;
+    }
+    fseek(file, 0, SEEK_END);
+    size = ftell(file);
+    rewind(file);
+    text = malloc((size_t)size + 1);
+    *length = fread(text, 1, (size_t)size, file);
+    text[*length] = 0;
+    fclose(file);
+    return text;
+}
+
+static void real_data_loads_and_counts(void **state) {
+    static const struct {
+        const char *file;
+        size_t rows;
+    } files[] = {{"data/hh-rlhf/harmless-base/test.jsonl.gz", 2312},
+                 {"data/llamafactory-demo/alpaca_en_demo.json", 999},
+                 {"data/llamafactory-demo/dpo_en_demo.json", 300},
+                 {"data/llamafactory-demo/kto_en_demo.json", 300},
+                 {"data/llamafactory-demo/identity.json", 91},
+                 {"data/llamafactory-demo/c4_demo.jsonl", 300}};
+    size_t length, i;
+    char *text = asset_text("data/guppylm/train_openai.jsonl", &length);
+    fixture f;
+    (void)state;
+    if (text == NULL) {
+        skip();
+    }
+    f = open_stage("duplicates");
+    fake_host_records(f.host, "records", text);
+    run_ok(&f, "{\"compare\":\"texts\"}");
+    assert_int_equal(fake_host_count(f.host, "kept"), 15652);
+    assert_int_equal(fake_host_count(f.host, "dropped"), 57000 - 15652);
+    fake_host_free(f.host);
+    free(text);
+    for (i = 0; i < sizeof files / sizeof *files; i++) {
+        fake_folder *folder = fake_folder_new();
+        text = asset_text(files[i].file, &length);
+        assert_non_null(text);
+        fake_folder_put(folder, "file", text, length);
+        f = open_stage("read");
+        fake_host_folder(f.host, "files", folder);
+        run_ok(&f, "{}");
+        assert_int_equal(fake_host_count(f.host, "kept"), files[i].rows);
+        assert_int_equal(fake_host_count(f.host, "dropped"), 0);
+        fake_folder_free(folder);
+        fake_host_free(f.host);
+        free(text);
+    }
+}
+
 static const char alike[] =
     "{\"text\":\"the quick brown fox jumps over the lazy dog and runs away\",\"score\":1}\n"
     "{\"text\":\"nothing like it was ever said before in this long garden of ours\",\"score\":2}\n"
@@ -485,6 +544,7 @@ int main(void) {
         cmocka_unit_test(phrases_change_rows),
         cmocka_unit_test(read_makes_one_form_of_many),
         cmocka_unit_test(identity_becomes_new),
+        cmocka_unit_test(real_data_loads_and_counts),
         cmocka_unit_test(duplicates_of_many),
         cmocka_unit_test(duplicates_that_are_nearly_equal),
         cmocka_unit_test(duplicates_spill),
