@@ -216,8 +216,8 @@ static temper_status judge(preference *self, lm_trainer *trainer, const side *of
         bool ratio = self->loss->reference;
         lm_loss_case seen = {ratio ? gap[0] / tokens[0] : gap[0], ratio ? gap[1] / tokens[1] : gap[1],
                              pair->margin, kl, pair->desirable};
-        out->loss += self->loss->value(options, &seen).loss / n;
-        out->accuracy += (double)(gap[0] > gap[1]) / n;
+        out->loss += self->loss->value(options, &seen).loss;
+        out->accuracy += gap[0] > gap[1];
         if (labelled(self)) {
             *(pair->desirable ? &out->reward_chosen : &out->reward_rejected) += beta * gap[0];
             *(pair->desirable ? &out->logp_chosen : &out->logp_rejected) += logp[0];
@@ -237,6 +237,8 @@ static temper_status judge(preference *self, lm_trainer *trainer, const side *of
             *ends[i][s] /= kinds[s] > 0 ? kinds[s] : 1;
         }
     }
+    out->loss /= n;
+    out->accuracy /= n;
     out->margin = out->reward_chosen - out->reward_rejected;
     return TEMPER_OK;
 }

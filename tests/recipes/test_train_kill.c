@@ -1,5 +1,5 @@
 /* test_train_kill.c: training that is killed at random moments and run again goes on from its checkpoint and ends in the
- * run id of one that was never disturbed. With the argument `long`: twenty kills of each method, else three. */
+ * run id of one that was never disturbed. With the argument `long`: up to twenty kills of each method, else three. */
 #include "program.h"
 
 #include <signal.h>
