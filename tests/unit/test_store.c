@@ -524,14 +524,86 @@ static void test_where(void **state) {
     assert_int_equal(tm_store_open("/proc/nowhere", &other, &error), TEMPER_IO);
 }
 
+/* A blob large enough for the writer's own thread, added in pieces that stay and pieces that do not; then mapped unverified,
+ * sound and damaged. */
+static void test_large_writer_and_late_check(void **state) {
+    enum { SIZE = 24 << 20 };
+    char *bytes = malloc(SIZE), small[100000], path[256];
+    temper_error error = TEMPER_ERROR_INIT;
+    tm_store_writer *writer;
+    tm_store_check *check;
+    tm_store *other;
+    tm_digest digest, expected;
+    const void *data;
+    size_t at, piece, size, damaged = count_in("damaged");
+    uint64_t feeds = 0, found;
+    int file;
+    (void)state;
+    for (at = 0; at < SIZE; at++) {
+        bytes[at] = (char)(at * 2654435761u >> 11);
+        feeds += bytes[at] == '\n';
+    }
+    expected = tm_digest_of(bytes, SIZE);
+    assert_int_equal(tm_store_writer_new(store, &writer, &error), TEMPER_OK);
+    for (at = 0; at < SIZE; at += piece) {
+        piece = at % 3 == 0 ? 99999 : 1234567;
+        piece = SIZE - at < piece ? SIZE - at : piece;
+        if (piece <= sizeof small) { /* overwritten as soon as it was added */
+            memcpy(small, bytes + at, piece);
+            assert_int_equal(tm_store_writer_add(writer, small, piece, &error), TEMPER_OK);
+            memset(small, 0, sizeof small);
+        } else {
+            assert_int_equal(tm_store_writer_add_lasting(writer, bytes + at, piece, &error), TEMPER_OK);
+        }
+    }
+    assert_int_equal(tm_store_writer_finish(writer, &found, &error), TEMPER_OK);
+    assert_int_equal(found, feeds);
+    assert_int_equal(tm_store_writer_commit(writer, &digest, &error), TEMPER_OK);
+    assert_true(tm_digest_equal(&digest, &expected));
+    assert_int_equal(tm_store_open(root, &other, &error), TEMPER_OK); /* one that has not seen it */
+    assert_int_equal(tm_store_map_begin(other, &digest, &data, &size, &check, &error), TEMPER_OK);
+    assert_int_equal(size, SIZE);
+    assert_non_null(check);
+    assert_int_equal(tm_store_map_end(check, false, &error), TEMPER_OK);
+    assert_memory_equal(data, bytes, SIZE);
+    tm_store_unmap(other, data, size);
+    tm_store_close(other);
+    path_of(&digest, path);
+    assert_int_equal(chmod(path, 0644), 0);
+    file = open(path, O_WRONLY);
+    assert_int_equal(pwrite(file, "!", 1, SIZE / 2), 1);
+    close(file);
+    assert_int_equal(tm_store_open(root, &other, &error), TEMPER_OK);
+    assert_int_equal(tm_store_map_begin(other, &digest, &data, &size, &check, &error), TEMPER_OK);
+    assert_int_equal(tm_store_map_end(check, false, &error), TEMPER_IO);
+    assert_non_null(strstr(error.message, "damaged"));
+    assert_int_equal(count_in("damaged"), damaged + 1);
+    tm_store_unmap(other, data, size);
+    tm_store_close(other);
+    assert_int_equal(tm_store_writer_new(store, &writer, &error),
+                     TEMPER_OK); /* an abort in the middle leaves nothing */
+    assert_int_equal(tm_store_writer_add_lasting(writer, bytes, SIZE, &error), TEMPER_OK);
+    assert_int_equal(tm_store_writer_add(writer, small, sizeof small, &error), TEMPER_OK);
+    tm_store_writer_abort(writer);
+    assert_false(tm_store_has(store, &digest));
+    free(bytes);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_put_and_map),   cmocka_unit_test(test_writer),
-        cmocka_unit_test(test_damage),        cmocka_unit_test(test_concurrent_put),
-        cmocka_unit_test(test_killed_writer), cmocka_unit_test(test_file_size_limit),
-        cmocka_unit_test(test_full_disk),     cmocka_unit_test(test_tree_paths),
-        cmocka_unit_test(test_trees),         cmocka_unit_test(test_folders),
-        cmocka_unit_test(test_cache),         cmocka_unit_test(test_locks),
+        cmocka_unit_test(test_put_and_map),
+        cmocka_unit_test(test_writer),
+        cmocka_unit_test(test_damage),
+        cmocka_unit_test(test_concurrent_put),
+        cmocka_unit_test(test_killed_writer),
+        cmocka_unit_test(test_file_size_limit),
+        cmocka_unit_test(test_full_disk),
+        cmocka_unit_test(test_tree_paths),
+        cmocka_unit_test(test_trees),
+        cmocka_unit_test(test_folders),
+        cmocka_unit_test(test_large_writer_and_late_check),
+        cmocka_unit_test(test_cache),
+        cmocka_unit_test(test_locks),
         cmocka_unit_test(test_where),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
