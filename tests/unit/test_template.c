@@ -106,6 +106,38 @@ static void test_statements(void **state) {
     check("{% generation %}a{% endgeneration %}b", 0, "ab", NULL);
 }
 
+/* What stands in generation blocks is known byte by byte, through macros and captured blocks as well. */
+static void test_generation_spans(void **state) {
+    static const char source[] =
+        "{% macro say(m) %}<{{ m.role }}>{% generation %}{{ m.content }}|{% endgeneration %}{% endmacro %}"
+        "{% for m in messages %}{% if m.role == 'assistant' %}{{ say(m) }}{% else %}{{ m.content }}{% endif "
+        "%}"
+        "{% endfor %}{% set end %}{% generation %}!{% endgeneration %}?{% endset %}{{ end }}";
+    const lm_message messages[] = {{"user", "hey", 3}, {"assistant", "yo", 2}};
+    const char *wanted = "hey<assistant>yo|!?", *spans = "00000000000000"
+                                                         "1111"
+                                                         "0";
+    lm_template *template = NULL;
+    lm_rendering rendering;
+    temper_error error = TEMPER_ERROR_INIT;
+    (void)state;
+    assert_int_equal(lm_template_compile(source, strlen(source), &template, &error), TEMPER_OK);
+    assert_int_equal(lm_template_render(template, messages, 2, false, NULL, NULL, &rendering, &error),
+                     TEMPER_OK);
+    assert_string_equal(rendering.text, wanted);
+    assert_true(rendering.spans);
+    for (size_t i = 0; i < rendering.length; i++) {
+        assert_int_equal(rendering.generated[i], spans[i] - '0');
+    }
+    assert_int_equal(rendering.author[14], LM_BY_ASSISTANT);
+    assert_int_equal(rendering.message[14], 1);
+    assert_int_equal(rendering.author[16], LM_BY_TEMPLATE);
+    lm_rendering_free(&rendering);
+    lm_template_free(template);
+    assert_int_equal(lm_template_compile("{% generation %}a", 17, &template, &error), TEMPER_INVALID);
+    assert_non_null(strstr(error.message, "no endgeneration"));
+}
+
 /* As Jinja2 gives them. */
 static void test_values(void **state) {
     (void)state;
@@ -483,6 +515,7 @@ int main(void) {
         cmocka_unit_test(test_text_and_white_space),
         cmocka_unit_test(test_expressions),
         cmocka_unit_test(test_statements),
+        cmocka_unit_test(test_generation_spans),
         cmocka_unit_test(test_values),
         cmocka_unit_test(test_filters_and_methods),
         cmocka_unit_test(test_blocks),

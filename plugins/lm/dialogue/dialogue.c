@@ -154,6 +154,32 @@ static void mark(const lm_tokenizer *tokenizer, const lm_rendering *rendering, c
     }
 }
 
+static bool holds_generated(const lm_rendering *rendering, const lm_token *token) {
+    for (size_t i = token->start; i < token->end; i++) {
+        if (rendering->generated[i]) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The template says itself what the assistant writes: tokens of its generation blocks, of the last one alone for `last`. */
+static void mark_spans(const lm_tokenizer *tokenizer, const lm_rendering *rendering, const lm_tokens *tokens,
+                       size_t first, bool last, lm_dialogue *out) {
+    bool inside = false;
+    for (size_t i = tokens->count; i-- > 0;) {
+        bool holds = holds_generated(rendering, &tokens->items[i]);
+        if (!holds && inside && last) {
+            return;
+        }
+        if (holds && !inside) {
+            out->unterminated += !lm_tokenizer_is_special(tokenizer, tokens->items[i].id);
+        }
+        inside = holds;
+        out->trained[first + i] = holds && first + i > 0;
+    }
+}
+
 temper_status lm_dialogue_encode(const lm_tokenizer *tokenizer, const lm_template *chat,
                                  const lm_message *messages, size_t count, lm_span span, size_t limit,
                                  lm_dialogue *out, temper_error *error) {
@@ -169,7 +195,9 @@ temper_status lm_dialogue_encode(const lm_tokenizer *tokenizer, const lm_templat
     for (size_t i = 0; i < tokens.count; i++) {
         push(out, tokens.items[i].id, span == LM_SPAN_ALL);
     }
-    if (span != LM_SPAN_ALL) {
+    if (span != LM_SPAN_ALL && rendering.spans) {
+        mark_spans(tokenizer, &rendering, &tokens, first, span == LM_SPAN_LAST, out);
+    } else if (span != LM_SPAN_ALL) {
         uint32_t only = UINT32_MAX;
         for (size_t i = 0; span == LM_SPAN_LAST && i < count; i++) {
             only = strcmp(messages[i].role, "assistant") == 0 ? (uint32_t)i : only;

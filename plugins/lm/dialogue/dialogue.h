@@ -1,7 +1,8 @@
 /* dialogue.h: a conversation or a text as token ids, with the tokens that are trained (or scored) marked.
  *
  * Invariant: the mark is read off the rendering, which knows who wrote each byte: an assistant's content, whole, and
- * the end token that the template writes after it. Scoring and training call the same function, so a perplexity and a
+ * the end token that the template writes after it; or, where the template has {% generation %} blocks, what is in them.
+ * Scoring and training call the same function, so a perplexity and a
  * loss speak of the same tokens. Special tokens are recognised only where the template wrote them. */
 #ifndef LM_DIALOGUE_H
 #define LM_DIALOGUE_H

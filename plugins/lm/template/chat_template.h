@@ -2,7 +2,7 @@
  *
  * Invariant: each output byte knows whether the template wrote it or a message's content did. So the trained span is
  * the assistant's content through the end token that the template writes after it, read off and never guessed from
- * prefix lengths, and a special token is one only where the template wrote it.
+ * prefix lengths (where a template has generation blocks, they say it), and a special token is one only where the template wrote it.
  *
  * The language is Jinja as transformers sets it up (trim_blocks, lstrip_blocks, loop controls, a sandbox in which
  * nothing is changed in place): text, values, for (unpacking, a condition, else, recursive, every loop variable but
@@ -29,9 +29,11 @@ typedef struct lm_message {
 enum { LM_BY_TEMPLATE = 0, LM_BY_CONTENT = 1, LM_BY_ASSISTANT = 2 };
 
 typedef struct lm_rendering {
-    char *text;        /* malloc'ed, 0-terminated */
-    uint8_t *author;   /* one LM_BY_… a byte */
-    uint32_t *message; /* for a byte of a message: the message's index; else UINT32_MAX */
+    char *text;         /* malloc'ed, 0-terminated */
+    uint8_t *author;    /* one LM_BY_… a byte */
+    uint32_t *message;  /* for a byte of a message: the message's index; else UINT32_MAX */
+    uint8_t *generated; /* 1: inside {% generation %}, transformers' mark of what an assistant writes */
+    bool spans;         /* is any? */
     size_t length;
 } lm_rendering;
 void lm_rendering_free(lm_rendering *rendering);

@@ -35,10 +35,11 @@ typedef enum lm_value_kind {
     LM_FUNCTION /* one that transformers' templates can see: defined, whether it can be called here or not */
 } lm_value_kind;
 
-/* Who wrote a byte, in one number: message << 2 | author; 0 for the template. */
+/* Who wrote a byte, in one number: message << 2 | author; 0 for the template. The highest bit: inside a generation block. */
 typedef uint32_t lm_mark;
+#define LM_MARK_GENERATED (1u << 31)
 /* A text of a variable that belongs to no message: a tool's description. */
-#define LM_MARK_VARIABLE (UINT32_MAX << 2 | LM_BY_CONTENT)
+#define LM_MARK_VARIABLE ((UINT32_MAX >> 3) << 2 | LM_BY_CONTENT)
 
 typedef struct lm_text {
     const char *bytes;
@@ -142,6 +143,7 @@ typedef enum lm_statement_kind {
     LM_MACRO_HERE,
     LM_CALL_BLOCK,
     LM_WITH,
+    LM_GENERATION,
     LM_BREAK,
     LM_CONTINUE
 } lm_statement_kind;
@@ -253,8 +255,9 @@ typedef struct lm_run {
     lm_scope *scope;
     lm_arena arena;
     unsigned long steps;
-    unsigned depth; /* of evaluations inside one another: a + b + c + ... is a tree as deep as it is long */
-    unsigned line;  /* of the statement at hand */
+    unsigned depth;  /* of evaluations inside one another: a + b + c + ... is a tree as deep as it is long */
+    unsigned line;   /* of the statement at hand */
+    bool generating; /* inside a generation block */
     const int64_t *now;
     lm_rendering *out;
     size_t capacity;

@@ -294,8 +294,11 @@ static lm_statement *parse_block(struct parser *self) {
         return parse_with(self, &words);
     }
     if (lm_words_take(&words, "generation")) { /* transformers' own mark of what an assistant wrote */
+        lm_statement *statement = new_statement(self, LM_GENERATION);
         self->piece++;
-        lm_statement *statement = parse_body(self, generation);
+        if (statement != NULL) {
+            statement->body = parse_body(self, generation);
+        }
         return expect_end(self, statement, "endgeneration", line);
     }
     if (self->loops > 0 && (lm_words_is(&words, "break") || lm_words_is(&words, "continue"))) {

@@ -1,6 +1,6 @@
 /* render.c: a compiled template and messages to text, each byte with its author.
  *
- * Invariant: text, author and message have `length` items each; a byte is the template's unless a value that came
+ * Invariant: text, author, message and generated have `length` items each; a byte is the template's unless a value that came
  * from a message was printed. */
 #include "internal.h"
 
@@ -28,7 +28,9 @@ static temper_status make_room(lm_run *run, size_t length) {
     out->author = author != NULL ? author : out->author;
     uint32_t *message = author == NULL ? NULL : realloc(out->message, capacity * sizeof *message);
     out->message = message != NULL ? message : out->message;
-    if (message == NULL) {
+    uint8_t *generated = message == NULL ? NULL : realloc(out->generated, capacity);
+    out->generated = generated != NULL ? generated : out->generated;
+    if (generated == NULL) {
         return lm_run_fail(run, run->line, TEMPER_NO_MEMORY, "no memory for %zu bytes of output", capacity);
     }
     run->capacity = capacity;
@@ -44,6 +46,10 @@ static temper_status write_text(lm_run *run, const lm_text *text) {
     memcpy(out->text + out->length, text->bytes, text->length);
     for (size_t i = 0; i < text->length; i++) {
         lm_mark mark = text->marks != NULL ? text->marks[i] : text->mark;
+        bool generated = run->generating || (mark & LM_MARK_GENERATED) != 0;
+        mark &= ~LM_MARK_GENERATED;
+        out->generated[out->length + i] = generated;
+        out->spans = out->spans || generated;
         out->author[out->length + i] = (uint8_t)(mark & 3);
         out->message[out->length + i] =
             (mark & 3) == LM_BY_TEMPLATE || mark >> 2 == LM_MARK_VARIABLE >> 2 ? UINT32_MAX : mark >> 2;
@@ -201,9 +207,13 @@ static temper_status capture(lm_run *run, const lm_statement *body, const lm_sta
     run->out = outer;
     run->capacity = capacity;
     for (size_t from = 0, to; from < mine.length && !status; from = to) {
-        lm_mark mark = mine.author[from] == LM_BY_TEMPLATE ? 0 : mine.message[from] << 2 | mine.author[from];
-        for (to = from + 1; to < mine.length && mine.author[to] == mine.author[from] &&
-                            mine.message[to] == mine.message[from];
+        lm_mark mark = mine.author[from] == LM_BY_TEMPLATE ? 0
+                       : mine.message[from] == UINT32_MAX  ? LM_MARK_VARIABLE
+                                                           : mine.message[from] << 2 | mine.author[from];
+        mark |= mine.generated[from] ? LM_MARK_GENERATED : 0;
+        for (to = from + 1;
+             to < mine.length && mine.author[to] == mine.author[from] &&
+             mine.message[to] == mine.message[from] && mine.generated[to] == mine.generated[from];
              to++) {
         }
         lm_build_bytes(&builder, mine.text + from, to - from, mark);
@@ -356,6 +366,14 @@ static temper_status run_if(lm_run *run, const lm_statement *statement, enum flo
     return run_body(run, lm_value_true(&value) ? statement->body : statement->otherwise, out);
 }
 
+static temper_status run_generation(lm_run *run, const lm_statement *statement, enum flow *out) {
+    bool outer = run->generating;
+    run->generating = true;
+    temper_status status = run_body(run, statement->body, out);
+    run->generating = outer;
+    return status;
+}
+
 static temper_status run_statement(lm_run *run, const lm_statement *statement, enum flow *out) {
     lm_text text = {statement->text, statement->length, NULL, 0};
     run->line = statement->line;
@@ -365,6 +383,7 @@ static temper_status run_statement(lm_run *run, const lm_statement *statement, e
     case LM_IF: return run_if(run, statement, out);
     case LM_SET: return run_set(run, statement);
     case LM_WITH: return run_with(run, statement, out);
+    case LM_GENERATION: return run_generation(run, statement, out);
     case LM_BREAK: *out = FLOW_BREAK; return TEMPER_OK;
     case LM_CONTINUE: *out = FLOW_CONTINUE; return TEMPER_OK;
     default: return run_value(run, statement);
@@ -499,5 +518,6 @@ void lm_rendering_free(lm_rendering *rendering) {
     free(rendering->text);
     free(rendering->author);
     free(rendering->message);
+    free(rendering->generated);
     *rendering = (lm_rendering){0};
 }
