@@ -8,10 +8,11 @@
  * stage id never run at once (the second finds the first's outputs in the cache). */
 #include "scheduler/run.h"
 
+#include "base/memory.h"
+
 #include <pthread.h>
 #include <stdlib.h>
 #include <time.h>
-#include <unistd.h>
 
 enum { LOOK_MS = 100 };
 
@@ -81,13 +82,10 @@ static void relay_log(void *context, const char *level, const char *message) {
 /* What a worker's share of the memory is; 0: as much as it takes. Alone it has all of it. */
 static uint64_t memory_share(const tm_run *run, uint32_t threads) {
     uint64_t whole = run->options.memory;
-    long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
     if (threads >= run->options.threads) {
         return whole;
     }
-    if (whole == 0 && pages > 0 && page > 0) {
-        whole = (uint64_t)pages / 8 * 7 * (uint64_t)page;
-    }
+    whole = whole > 0 ? whole : tm_memory_of_machine();
     return whole / run->options.threads * threads;
 }
 

@@ -6,6 +6,7 @@
  * little. A refusal is told to the scheduler at once: a plugin that does not look at malloc's answer crashes next.
  *
  * With sanitizers malloc is theirs, and so is this one: they see overruns, and there is no bound. */
+#include "base/memory.h"
 #include "worker/host.h"
 
 #include "worker/wire.h"
@@ -34,7 +35,9 @@ bool tm_memory_refuses(void) {
 
 temper_status tm_memory_start(uint64_t bytes, temper_error *error) {
     (void)error;
-    limit = bytes;
+    limit = bytes > 0
+                ? bytes
+                : tm_memory_of_machine(); /* told, and not held to: the sanitizer's malloc has no bound */
     return TEMPER_OK;
 }
 
@@ -123,25 +126,11 @@ static void bounded_destroy(extent_hooks_t *hooks, void *address, size_t size, b
     atomic_fetch_sub(&mapped, (int64_t)size);
 }
 
-/* Seven eighths of the machine's memory, or of this control group's if that is less. */
-static uint64_t default_limit(void) {
-    uint64_t bytes = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
-    FILE *file = fopen("/sys/fs/cgroup/memory.max", "re");
-    unsigned long long group;
-    if (file != NULL) {
-        if (fscanf(file, "%llu", &group) == 1 && group < bytes) {
-            bytes = group;
-        }
-        fclose(file);
-    }
-    return bytes / 8 * 7;
-}
-
 temper_status tm_memory_start(uint64_t bytes, temper_error *error) {
     size_t size = sizeof system_hooks, count_size = sizeof(unsigned);
     extent_hooks_t *hooks = &bounded_hooks;
     unsigned count = 0;
-    limit = bytes > 0 ? bytes : default_limit();
+    limit = bytes > 0 ? bytes : tm_memory_of_machine();
     if (mallctl("arena.0.extent_hooks", &system_hooks, &size, NULL, 0) != 0 ||
         mallctl("opt.narenas", &count, &count_size, NULL, 0) != 0) {
         return temper_fail(error, TEMPER_FAILED,

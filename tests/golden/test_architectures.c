@@ -56,7 +56,8 @@ static void draw_tensors(const lm_config *config, memory_tensors *out) {
         for (size_t layer = 0; rank != 0 && layer < layers; layer++, used++) {
             lm_tensor *tensor = &out->items[used];
             const char *name = role == LM_HEAD ? "head" : tensor->name;
-            bool norm = rank == 1 && strcmp(name + strlen(name) - 6, "weight") == 0;
+            size_t length = strlen(name);
+            bool norm = rank == 1 && length > 6 && strcmp(name + length - 6, "weight") == 0;
             float *values = (float *)(uintptr_t)tensor->data, centre = norm && !config->norm_plus_one ? 1 : 0;
             if (lm_role_transposed(config, (lm_role)role)) {
                 tensor->shape[0] = shape[1];

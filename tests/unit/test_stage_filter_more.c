@@ -50,6 +50,9 @@ static void assert_dropped(fixture *f, size_t index, const char *rule, double nu
 static char *repeated(const char *head, const char *unit, int times, const char *tail) {
     char *out = malloc(strlen(head) + strlen(unit) * (size_t)times + strlen(tail) + 32), *end = out;
     int i;
+    if (out == NULL) {
+        abort();
+    }
     end += sprintf(end, "{\"text\":\"%s", head);
     for (i = 0; i < times; i++) {
         end += sprintf(end, "%s", unit);
@@ -65,8 +68,9 @@ static void repetition_loops_and_sentences(void **state) {
     char *loop = repeated("It was a day. ", "and then he went home ", 5, ""),
          *three =
              repeated("Well now. ", "I really like the sea. But not today, my friend. ", 3, "The end of it."),
-         *laugh = repeated("", "ha ", 6, ""), *lines = malloc(8192);
+         *laugh = repeated("", "ha ", 6, ""), *lines = calloc(1, 8192);
     (void)state;
+    assert_non_null(lines);
     sprintf(lines,
             "%s%s%s{\"text\":\"I like the sea. I like the sea! You like it, too.\"}\n{\"text\":\"\"}\n", loop,
             three, laugh);
