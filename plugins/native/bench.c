@@ -235,6 +235,7 @@ static temper_status run(void *given, const temper_host *host, temper_error *err
                   .machine = host->extension == NULL ? NULL : host->extension(host, TEMPER_MACHINE)};
     temper_status status =
         self.kernels != NULL ? TEMPER_OK : temper_fail(error, TEMPER_UNSUPPORTED, "%s", reason);
+    status = status ? status : bench_check_wanted(&self, error);
     if (!status) {
         self.limits = machine_limits_measure((unsigned)self.parallel.workers, 0.25);
         forget_peak();

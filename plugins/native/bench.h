@@ -58,6 +58,8 @@ typedef struct bench {
 
 /* All figures in one profile. */
 temper_status bench_profile(bench *self, const char *profile, temper_error *error);
+/* Is every name of `only` a work? */
+temper_status bench_check_wanted(const bench *self, temper_error *error);
 bool bench_wants(const bench *self, const char *name);
 
 /* --- bench_parts.c: kernels that look at the clock. One at a time in a process. --- */

@@ -256,6 +256,23 @@ static double lesser(double a, double b) {
     return a < b ? a : b;
 }
 
+temper_status bench_check_wanted(const bench *self, temper_error *error) {
+    static const char *const names[] = {"load", "prefill", "score", "decode_1", "decode_32", "answers"};
+    for (size_t i = 0; i < self->only->count; i++) {
+        bool known = false;
+        for (size_t j = 0; j < sizeof names / sizeof *names; j++) {
+            known = known || strcmp(self->only->items[i], names[j]) == 0;
+        }
+        if (!known) {
+            return temper_fail(
+                error, TEMPER_INVALID,
+                "there is no work '%s'; there are load, prefill, score, decode_1, decode_32 and answers",
+                self->only->items[i]);
+        }
+    }
+    return TEMPER_OK;
+}
+
 bool bench_wants(const bench *self, const char *name) {
     for (size_t i = 0; i < self->only->count; i++) {
         if (strcmp(self->only->items[i], name) == 0) {
