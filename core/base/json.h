@@ -22,9 +22,6 @@ void tm_arena_free(temper_arena *arena);
 /* Parses one value (and nothing after it but white space). */
 temper_status tm_json_parse(temper_arena *arena, const char *text, size_t length, const temper_json **out,
                             temper_error *error);
-/* The same of a file; the message names it. */
-temper_status tm_json_read(temper_arena *arena, const char *path, const temper_json **out,
-                           temper_error *error);
 /* Appends canonical text. */
 temper_status tm_json_write(const temper_json *value, tm_buffer *out, temper_error *error);
 /* Shortest text of a finite double that reads back to the same bits (1, 0.1, 1e-07). `out` has 32 bytes. */

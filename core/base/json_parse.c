@@ -2,12 +2,9 @@
  * beside it (jansson keeps members in the order they came), because jansson keeps a number's value and not its digits. */
 #include "base/json_value.h"
 
-#include "base/file.h"
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
-
-enum { FILE_LIMIT = 1 << 28 };
 
 /* The text is valid JSON when this walks it; `end` is only a second fence. */
 typedef struct walker {
@@ -212,19 +209,5 @@ temper_status tm_json_parse(temper_arena *arena, const char *text, size_t length
         }
     }
     json_decref(tree);
-    return status;
-}
-
-temper_status tm_json_read(temper_arena *arena, const char *path, const temper_json **out,
-                           temper_error *error) {
-    tm_buffer text = TM_BUFFER_INIT;
-    temper_status status = tm_file_read(path, FILE_LIMIT, &text, error);
-    if (status == TEMPER_OK) {
-        status = tm_json_parse(arena, text.data, text.length, out, error);
-        if (status) {
-            temper_fail_in(error, status, "%s", path);
-        }
-    }
-    tm_buffer_free(&text);
     return status;
 }

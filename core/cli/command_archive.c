@@ -29,7 +29,6 @@ int cli_verify(const cli_options *options) {
             printf(" left out %zu file%s of a base model, named by digest\n", left_out,
                    left_out == 1 ? "" : "s");
         }
-        printf(" signed   no\n");
     }
     tm_archive_free(&archive);
     return CLI_OK;

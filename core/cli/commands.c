@@ -15,9 +15,9 @@ const cli_command cli_commands[] = {
      "A and B are archives, run ids (sha256:…) or the beginning of an archive's name in runs/.\n"
      "Exit code 0 when the runs agree, 1 when they part.\n"},
     {"verify", "ARCHIVE", "check every byte of an archive against its record", "json", 1, 1, cli_verify,
-     "Checks the container, run.json, every blob and that nothing is missing. Damage is found; forgery is "
-     "not: that is what\n"
-     "signatures are for.\n"},
+     "Checks the container, run.json, every blob and that nothing is missing. Damage is found; a record "
+     "whose\n"
+     "outputs were exchanged is found by temper reproduce.\n"},
     {"reproduce", "ARCHIVE", "run an archive again, here, and compare stage by stage",
      "with threads memory plugins json", 1, 1, cli_reproduce,
      "Everything is made again in a fresh store. Exit code 0 when every output has the recorded bits.\n"},

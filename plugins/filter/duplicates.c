@@ -63,6 +63,7 @@ typedef struct job {
     filter_big entries, keys, tables, sets;
     size_t left;
     uint64_t count, candidates, verified;
+    uint64_t cut; /* rows with more candidates than are compared */
     temper_line_reader **worker_readers;
     temper_buffer twin_text;
 } job;
@@ -282,7 +283,7 @@ static size_t slot_of(const table *t, uint64_t key) {
 }
 
 /* Kept rows that share a band with this one, each once, in the order of the bands. */
-static size_t find_candidates(const job *j, const table *tables, const uint64_t *keys, uint32_t *out) {
+static size_t find_candidates(job *j, const table *tables, const uint64_t *keys, uint32_t *out) {
     size_t count = 0, band, at, i;
     for (band = 0; band < j->bands; band++) {
         const table *t = &tables[band];
@@ -293,7 +294,11 @@ static size_t find_candidates(const job *j, const table *tables, const uint64_t 
             }
             for (i = 0; i < count && out[i] != row; i++) {
             }
-            if (i == count && count < MOST_CANDIDATES) {
+            if (i == count && count == MOST_CANDIDATES) {
+                j->cut++;
+                return count;
+            }
+            if (i == count) {
                 out[count++] = row;
             }
         }
@@ -557,6 +562,7 @@ static void more_metrics(void *context, temper_row *row) {
     if (j->parameters->near) {
         temper_row_integer(row, "with_candidates", j->candidates);
         temper_row_integer(row, "compared", j->verified);
+        temper_row_integer(row, "candidates_cut", j->cut);
     }
 }
 

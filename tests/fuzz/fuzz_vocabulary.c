@@ -13,9 +13,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     lm_file_set set = {&file, 1};
     temper_error error = TEMPER_ERROR_INIT;
     lm_tokenizer *tokenizer;
-    temper_status status = data[0] % 3 == 0   ? lm_load_sentencepiece(&set, &file, &tokenizer, &error)
-                           : data[0] % 3 == 1 ? lm_load_tiktoken(&set, &file, &tokenizer, &error)
-                                              : lm_load_tekken(&set, &file, &tokenizer, &error);
+    static lm_load_file *const loaders[] = {lm_load_sentencepiece, lm_load_tiktoken, lm_load_tekken};
+    lm_specials *specials = NULL;
+    temper_status status = lm_specials_read(&set, &specials, &error);
+    status = status ? status : loaders[data[0] % 3](&file, specials, &tokenizer, &error);
+    lm_specials_free(specials);
     if (status) {
         if (error.message[0] == 0) {
             abort();

@@ -1,41 +1,9 @@
 /* test_stage_filter.c: every stage of the filter plugin, through the built plugin and the fake host. */
 #include "assets.h"
-#include "fake_host.h"
+#define STAGE_PLUGIN FILTER_PLUGIN
+#include "stage_fixture.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <stdlib.h>
-
-#include <cmocka.h>
-
-typedef struct fixture {
-    fake_host *host;
-    const temper_stage *stage;
-} fixture;
-
-static fixture open_stage(const char *name) {
-    fixture f = {fake_host_new(), fake_host_stage(FILTER_PLUGIN, name)};
-    return f;
-}
-
-static void run_ok(fixture *f, const char *parameters) {
-    temper_error error = TEMPER_ERROR_INIT;
-    temper_status status = fake_host_run(f->host, f->stage, parameters, &error);
-    if (status) {
-        fail_msg("%s", error.message);
-    }
-    assert_int_equal(fake_host_blocks(f->host), 0);
-}
-
-static void run_fails(fixture *f, const char *parameters, const char *words) {
-    temper_error error = TEMPER_ERROR_INIT;
-    assert_int_equal(fake_host_run(f->host, f->stage, parameters, &error), TEMPER_INVALID);
-    if (strstr(error.message, words) == NULL) {
-        fail_msg("\"%s\" does not say \"%s\"", error.message, words);
-    }
-    assert_int_equal(fake_host_blocks(f->host), 0);
-}
 
 /* Every dropped record is on file whole, with its number. */
 static void assert_dropped(fixture *f, size_t index, const char *rule, double number, const char *evidence) {

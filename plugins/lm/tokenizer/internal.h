@@ -347,21 +347,19 @@ size_t lm_unmark(const char *text, size_t length, char *out);
 int lm_byte_of(const char *text, size_t length);
 
 /* --- loaders; each returns a finished tokenizer --- */
+typedef struct lm_specials lm_specials;
 temper_status lm_load_tokenizer_json(const lm_file_set *files, const lm_file *file, lm_tokenizer **out,
                                      temper_error *error);
 temper_status lm_load_merges(const lm_file_set *files, const lm_file *vocab, const lm_file *merges,
                              lm_tokenizer **out, temper_error *error);
 temper_status lm_load_gguf(const lm_file *file, lm_tokenizer **out, temper_error *error);
-temper_status lm_load_sentencepiece(const lm_file_set *files, const lm_file *file, lm_tokenizer **out,
-                                    temper_error *error);
-temper_status lm_load_tiktoken(const lm_file_set *files, const lm_file *file, lm_tokenizer **out,
-                               temper_error *error);
-temper_status lm_load_tekken(const lm_file_set *files, const lm_file *file, lm_tokenizer **out,
-                             temper_error *error);
+/* From one file; `specials` is what the files beside it say (special.c). The message does not name the file. */
+typedef temper_status lm_load_file(const lm_file *file, const lm_specials *specials, lm_tokenizer **out,
+                                   temper_error *error);
+lm_load_file lm_load_sentencepiece, lm_load_tiktoken, lm_load_tekken;
 bool lm_is_tiktoken(const lm_file *file); /* does it look like lines of base64 and a number? */
 
 /* --- special.c: which texts are special by the files beside the vocabulary, and which of them are bos and eos --- */
-typedef struct lm_specials lm_specials;
 temper_status lm_specials_read(const lm_file_set *files, lm_specials **out, temper_error *error);
 bool lm_specials_has(const lm_specials *self, const char *text);
 /* Fills bos, eos and adds_bos. */
@@ -382,6 +380,5 @@ bool lm_specials_has_id(const lm_specials *self, int64_t id);
 /* tokenizer_config.json's "legacy" (false only when it says so) and "tokenizer_class" ("" when it doesn't). */
 bool lm_specials_legacy(const lm_specials *self);
 bool lm_specials_denies_bos(const lm_specials *self); /* add_bos_token: false */
-const char *lm_specials_class(const lm_specials *self);
 
 #endif

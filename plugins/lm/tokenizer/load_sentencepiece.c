@@ -299,8 +299,8 @@ static temper_status set_up(lm_tokenizer *self, const struct model *model, const
     return TEMPER_OK;
 }
 
-static temper_status load(const lm_file *file, const lm_specials *specials, lm_tokenizer **out,
-                          temper_error *error) {
+temper_status lm_load_sentencepiece(const lm_file *file, const lm_specials *specials, lm_tokenizer **out,
+                                    temper_error *error) {
     struct wire whole = {file->data, (const unsigned char *)file->data + file->size};
     struct model model;
     size_t size, bytes;
@@ -341,18 +341,5 @@ static temper_status load(const lm_file *file, const lm_specials *specials, lm_t
     self = NULL;
 out:
     lm_tokenizer_close(self);
-    return status;
-}
-
-temper_status lm_load_sentencepiece(const lm_file_set *files, const lm_file *file, lm_tokenizer **out,
-                                    temper_error *error) {
-    lm_specials *specials = NULL;
-    temper_status status = lm_specials_read(files, &specials, error);
-    *out = NULL;
-    if (!status) {
-        status = load(file, specials, out, error);
-        status = status ? temper_fail_in(error, status, "%s", file->name) : TEMPER_OK;
-    }
-    lm_specials_free(specials);
     return status;
 }

@@ -153,8 +153,8 @@ static temper_status room_for_specials(const lm_rank_set *set, const lm_specials
     return TEMPER_OK;
 }
 
-static temper_status load(const lm_file *file, const lm_specials *specials, lm_tokenizer **out,
-                          temper_error *error) {
+temper_status lm_load_tiktoken(const lm_file *file, const lm_specials *specials, lm_tokenizer **out,
+                               temper_error *error) {
     size_t count, size, bytes;
     temper_status status = survey(file, &count, &size, &bytes, error);
     if (status) {
@@ -196,19 +196,6 @@ static temper_status load(const lm_file *file, const lm_specials *specials, lm_t
     self = NULL;
 out:
     lm_tokenizer_close(self);
-    return status;
-}
-
-temper_status lm_load_tiktoken(const lm_file_set *files, const lm_file *file, lm_tokenizer **out,
-                               temper_error *error) {
-    lm_specials *specials = NULL;
-    temper_status status = lm_specials_read(files, &specials, error);
-    *out = NULL;
-    if (!status) {
-        status = load(file, specials, out, error);
-        status = status ? temper_fail_in(error, status, "%s", file->name) : TEMPER_OK;
-    }
-    lm_specials_free(specials);
     return status;
 }
 
@@ -326,22 +313,15 @@ static temper_status load_tekken(const json_t *root, lm_tokenizer **out, temper_
     return TEMPER_OK;
 }
 
-temper_status lm_load_tekken(const lm_file_set *files, const lm_file *file, lm_tokenizer **out,
+temper_status lm_load_tekken(const lm_file *file, const lm_specials *specials, lm_tokenizer **out,
                              temper_error *error) {
-    json_t *root = NULL;
-    (void)files;
-    *out = NULL;
     json_error_t cause;
-    temper_status status = TEMPER_OK;
-    root = json_loadb(file->data, file->size, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL,
-                      &cause); /* "\u0000" is a token */
-    if (root == NULL) {
-        status = temper_fail(error, TEMPER_INVALID, "%s: line %d: %s", file->name, cause.line, cause.text);
-    }
-    if (!status) {
-        status = load_tekken(root, out, error);
-        status = status ? temper_fail_in(error, status, "%s", file->name) : TEMPER_OK;
-    }
+    json_t *root = json_loadb(file->data, file->size, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL,
+                              &cause); /* "\u0000" is a token */
+    temper_status status = root == NULL
+                               ? temper_fail(error, TEMPER_INVALID, "line %d: %s", cause.line, cause.text)
+                               : load_tekken(root, out, error);
+    (void)specials; /* it says itself which are special */
     json_decref(root);
     return status;
 }

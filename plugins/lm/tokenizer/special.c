@@ -201,10 +201,6 @@ bool lm_specials_denies_bos(const lm_specials *self) {
     return self->denies_bos;
 }
 
-const char *lm_specials_class(const lm_specials *self) {
-    return self->class;
-}
-
 /* These classes set BOS and EOS by the settings, whatever tokenizer.json says. */
 static bool obeys_settings(const char *class) {
     static const char *const classes[] = {"Llama", "CodeLlama", "Gemma", "Cohere"};

@@ -38,6 +38,19 @@ static const lm_file *find_model_file(const lm_file_set *files, const char *cons
     return found;
 }
 
+/* A vocabulary of one file, with what the files beside it say of special tokens. */
+static temper_status load_beside(const lm_file_set *files, const lm_file *file, lm_load_file *load,
+                                 lm_tokenizer **out, temper_error *error) {
+    lm_specials *specials = NULL;
+    temper_status status = lm_specials_read(files, &specials, error);
+    if (!status) {
+        status = load(file, specials, out, error);
+        status = status ? temper_fail_in(error, status, "%s", file->name) : TEMPER_OK;
+    }
+    lm_specials_free(specials);
+    return status;
+}
+
 temper_status lm_tokenizer_open(const lm_file_set *files, lm_tokenizer **out, temper_error *error) {
     static const char *const pieces[] = {"tokenizer.model", "spiece.model", "sentencepiece.bpe.model",
                                          "spm.model", NULL};
@@ -57,15 +70,15 @@ temper_status lm_tokenizer_open(const lm_file_set *files, lm_tokenizer **out, te
         return lm_load_merges(files, vocab, merges, out, error);
     }
     if ((file = find_model_file(files, pieces, ".model", false)) != NULL) {
-        return lm_load_sentencepiece(files, file, out, error);
+        return load_beside(files, file, lm_load_sentencepiece, out, error);
     }
     if ((file = find_model_file(files, ranks, ".tiktoken", true)) != NULL) {
-        return lm_load_tiktoken(files, file, out, error);
+        return load_beside(files, file, lm_load_tiktoken, out, error);
     }
     for (size_t i = 0; i < files->count; i++) {
         file = &files->files[i];
         if (strncmp(file->name, "tekken", 6) == 0 && ends_with(file->name, ".json")) {
-            return lm_load_tekken(files, file, out, error);
+            return load_beside(files, file, lm_load_tekken, out, error);
         }
     }
     if (files->count == 1 && ends_with(files->files[0].name, ".json")) {
